@@ -1,0 +1,1 @@
+"""What data looks like at each border; imports nothing else of Cupel."""

@@ -1,0 +1,114 @@
+"""The files of a corpus folder, and what stands in them.
+
+CORPUS/
+  corpus.json                           what the corpus reads; written once, guards against a second owner
+  source.parquet                        the shard list
+  scores/STEP-FP8/00000000.parquet      what one step measured; later rows as 00000000+1.parquet
+  errors/STEP-FP8/00000000.parquet      row, class, message
+  cuts/NAME-HASH8/                      one recipe's decision: recipe.yaml, ranks/, kept/, dropped/, curated/,
+                                        files.parquet, manifest.json (written last)
+  cuts/NAME.json                        which cut of that name is the newest
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from .fields import field
+
+FORMAT_VERSION = 1
+
+
+class State(StrEnum):
+    """What came of measuring one row with one step. A row that a step never saw has no entry."""
+
+    MEASURED = "measured"
+    NOT_APPLICABLE = "not_applicable"
+    FAILED = "failed"
+    FAILED_TRANSIENT = "failed_transient"
+
+
+ROW = field("row", pa.int32(), "row of the shard", range=">= 0")
+STATE = field("state", pa.string(), "measured, not_applicable, failed or failed_transient")
+
+ERRORS = pa.schema(
+    [
+        ROW,
+        field("class", pa.string(), "what went wrong, from a closed list or the exception's name"),
+        field("message", pa.string(), "the error's own words"),
+    ]
+)
+
+KEPT = pa.schema([ROW, field("key", pa.string(), "the row's key")])
+
+DROPPED = pa.schema(
+    [
+        ROW,
+        field("node", pa.int32(), "node of a document; null where the whole row went"),
+        field("key", pa.string(), "the row's key"),
+        field("dropped_by", pa.string(), "the step of the recipe that dropped the row"),
+        field("column", pa.string(), "the column whose bound did not hold"),
+        field("rule", pa.string(), "the bound as the recipe has it"),
+        field("value", pa.string(), "the value that did it; null if there was none"),
+    ]
+)
+
+FILES = pa.schema(
+    [
+        field("path", pa.string(), "relative to the cut's folder"),
+        field("rows", pa.int64(), "rows in the file"),
+        field("bytes", pa.int64(), "size", unit="bytes"),
+        field("sha256", pa.string(), "digest of the whole file", unit="hex"),
+    ]
+)
+
+
+def shard_name(shard: int) -> str:
+    """`7` -> `00000007`: the stem of every file that holds this shard's rows."""
+    return f"{shard:08d}"
+
+
+def row_name(shard: int, row: int) -> str:
+    """A row's identity in words, as verdict columns such as `near_image_of` hold it: `00000003:17`."""
+    return f"{shard:08d}:{row}"
+
+
+class StepTotals(BaseModel):
+    """One line of the funnel."""
+
+    model_config = ConfigDict(extra="forbid")
+    step: str
+    rows_in: int
+    dropped: int = 0
+    measured: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    rules: dict[str, int] = {}
+
+
+class Manifest(BaseModel):
+    """manifest.json of a cut: written last, so a cut with a manifest is whole."""
+
+    model_config = ConfigDict(extra="forbid")
+    format_version: int = FORMAT_VERSION
+    name: str
+    recipe_hash: str
+    source_digest: str
+    versions: dict[str, str]
+    shards: int
+    rows_in: int
+    kept: int
+    dropped: dict[str, int]
+    errors: dict[str, int]
+    steps: list[StepTotals]
+    unreadable: dict[str, str]
+    wrote_images: bool
+    files_sha256: str
+
+    @property
+    def complete(self) -> bool:
+        """False when a shard could not be read: its rows are in no number here."""
+        return not self.unreadable

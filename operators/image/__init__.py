@@ -1,0 +1,1 @@
+"""Measures of an image: from its bytes, its header, or its pixels."""

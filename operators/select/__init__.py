@@ -1,0 +1,1 @@
+"""Choices that need the whole corpus: frequencies, quotas, reference sets."""

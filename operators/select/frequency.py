@@ -1,0 +1,31 @@
+"""select.frequency: how common a row's value is."""
+
+from __future__ import annotations
+
+import polars as pl
+import pyarrow as pa
+from pydantic import Field
+
+from ...schemas.fields import field
+from ..base import CorpusOperator, Exchange, operator
+
+
+@operator
+class Frequency(CorpusOperator):
+    """How often a row's value of `column` occurs among the rows alive, the row itself included; null for a null.
+
+    COYO-700M drops texts that occur more than ten times: `column: text`, then `keep: {frequency: {max: 10}}`.
+    """
+
+    column: str = Field(description="column whose values are counted")
+
+    adds = (field("frequency", pa.int64(), "rows alive with the same value", unit="rows", range=">= 1"),)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    def __call__(self, rows: pl.LazyFrame, exchange: Exchange) -> pl.DataFrame:
+        count = pl.len().over(self.column).cast(pl.Int64)
+        present = rows.filter(pl.col(self.column).is_not_null())
+        return present.select("shard", "row", frequency=count).sort("shard", "row").collect()

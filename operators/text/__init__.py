@@ -1,0 +1,1 @@
+"""Measures of a text: a caption, or one paragraph of a document."""

@@ -1,0 +1,1 @@
+"""Carries a corpus through a recipe; the only folder that knows Ray."""

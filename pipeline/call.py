@@ -1,0 +1,116 @@
+"""Call an operator on a batch, and pin what goes wrong on the rows that did it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from ray.exceptions import RayError
+
+from ..operators.base import Batch, RowOperator
+from ..operators.decode import RowError
+from .plan import MeasureStep
+from .shard import ShardView, crumb_path
+
+PASSING = (RayError,)  # the cluster's faults, not the row's: the task fails and is tried again
+
+Columns = dict[str, pa.Array]
+Failures = dict[int, RowError]
+Score = Callable[["MeasureStep", pa.Table], tuple[Columns, Failures]]  # what `prepare` made -> columns, failed rows
+
+_loaded: dict[str, RowOperator] = {}
+
+
+def loaded(step: MeasureStep) -> RowOperator:
+    """The step's operator after `setup()`, loaded once per worker process and fingerprint."""
+    if step.fingerprint not in _loaded:
+        step.operator.setup()
+        _loaded[step.fingerprint] = step.operator
+    return _loaded[step.fingerprint]
+
+
+def score_here(step: MeasureStep, prepared: pa.Table) -> tuple[Columns, Failures]:
+    """Score what `prepare` made, in this process."""
+    batch = Batch(prepared)
+    return checked(step, loaded(step)(batch), len(batch)), batch.failures
+
+
+class ContractError(Exception):
+    """An operator broke its contract (wrong length, wrong type): no row's fault, so the run stops."""
+
+
+def checked(step: MeasureStep, result: Mapping[str, object], length: int) -> Columns:
+    """The operator's columns in the types it declared; a broken contract stops the run."""
+    names = [added.name for added in step.operator.adds]
+    if sorted(result) != sorted(names):
+        raise ContractError(f"{step.label} returned the columns {sorted(result)}, and declares {sorted(names)}")
+    columns = {}
+    for added in step.operator.adds:
+        value = result[added.name]
+        try:
+            column = value.cast(added.type) if isinstance(value, pa.Array) else pa.array(value, added.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise ContractError(f"{step.label}: column {added.name!r} is not {added.type}: {error}") from error
+        if len(column) != length:
+            raise ContractError(f"{step.label}: column {added.name!r} has {len(column)} values for {length} rows")
+        columns[added.name] = column
+    return columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Calls operators for one shard. `on_gpu` scores the steps that ask for a GPU; without it they are scored here."""
+
+    view: ShardView
+    on_gpu: Score | None = None
+
+    def load(self, step: MeasureStep) -> None:
+        """Load what the step needs in this process; a model for the GPU need not be loaded here."""
+        if not (self.on_gpu and step.operator.needs.gpus):
+            loaded(step)
+
+    def call(self, step: MeasureStep, batch: Batch, rows: np.ndarray) -> tuple[Columns, Failures]:
+        """The operator's columns for a batch. An exception is pinned on the row that raises it by halving the batch."""
+        if self.view.job.careful and len(batch) > 1 and self._suspect(rows):
+            return self._halves(step, batch, rows)
+        self._leave_crumb(step, rows)
+        score = self.on_gpu if step.operator.needs.gpus else None
+        operator = step.operator if score else loaded(step)  # a model for the GPU need not be loaded here
+        try:
+            prepared = operator.prepare(batch)
+            if prepared is None:
+                return checked(step, operator(batch), len(batch)), batch.failures
+            values, failures = (score or score_here)(step, prepared)
+            return values, batch.failures | failures
+        except (ContractError, *PASSING):
+            raise
+        except Exception as error:  # noqa: BLE001  the row border: it becomes an error entry
+            if len(batch) > 1:
+                return self._halves(step, batch, rows)
+            kind, message = (
+                (error.kind, error.message) if isinstance(error, RowError) else (type(error).__name__, str(error))
+            )
+            failure = RowError(kind, message or kind, transient=isinstance(error, OSError | MemoryError))
+            return {added.name: pa.nulls(1, added.type) for added in step.operator.adds}, {0: failure}
+
+    def _suspect(self, rows: np.ndarray) -> bool:
+        assert self.view.job.careful is not None
+        span = self.view.job.careful.suspects
+        return span is not None and bool(((rows >= span[0]) & (rows <= span[1])).any())
+
+    def _halves(self, step: MeasureStep, batch: Batch, rows: np.ndarray) -> tuple[Columns, Failures]:
+        middle = len(batch) // 2
+        index = np.arange(len(batch))
+        left, left_failed = self.call(step, batch.take(index[:middle]), rows[:middle])
+        right, right_failed = self.call(step, batch.take(index[middle:]), rows[middle:])
+        values = {name: pa.concat_arrays([left[name], right[name]]) for name in left}
+        return values, left_failed | {row + middle: error for row, error in right_failed.items()}
+
+    def _leave_crumb(self, step: MeasureStep, rows: np.ndarray) -> None:
+        """In careful mode, say what is about to be tried, so that a death can be pinned on it."""
+        if self.view.job.careful:
+            crumb = {"step": step.label, "first": int(rows[0]), "last": int(rows[-1])}
+            self.view.store.write(crumb_path(self.view.plan, self.view.shard), json.dumps(crumb).encode(), replace=True)

@@ -1,0 +1,265 @@
+"""The `cupel` command. Every command's help ends with an example; what prints a table prints JSON with --json."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal, NoReturn
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from ..operators.source.base import SourceError
+from .catalogue import Page, operator_page, operators_table, recipe_page, recipes_table
+from .crew import RunError
+from .progress import Terminal
+from .read import CorpusError
+from .recipe_file import RecipeError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="""Curate image-text corpora: measure every sample once, cut as often as you like.
+
+    Example: cupel run pairs_starter photos/ --out corpus
+    """,
+)
+
+FAULTY, MISTAKEN, INCOMPLETE, STOPPED = 1, 2, 3, 130  # exit codes
+
+
+def _given(value: str | None) -> str | None:
+    """An unset shell variable would otherwise mean the current folder."""
+    if value == "":
+        raise typer.BadParameter("is empty")
+    return value
+
+
+RecipeArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", callback=_given, help="A shipped recipe's name (see `cupel recipes`) or a YAML file."
+    ),
+]
+InputArg = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="INPUT",
+        callback=_given,
+        help="Folder, table or tar files, local or s3://; replaces what the recipe reads.",
+    ),
+]
+CorpusArg = Annotated[str, typer.Argument(metavar="CORPUS", callback=_given, help="Corpus folder, local or s3://.")]
+NameArg = Annotated[str | None, typer.Argument(metavar="NAME", callback=_given, help="Show this one in full.")]
+JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
+RayOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="A",
+        callback=_given,
+        help="A Ray cluster: auto or HOST:6379. Default: $RAY_ADDRESS, or an embedded Ray.",
+    ),
+]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What a user can mend is told in a line, without a traceback."""
+    try:
+        yield
+    except (RecipeError, SourceError, CorpusError, RunError) as error:
+        _fail(str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror}" if error.strerror else str(error))
+    except ValidationError as error:
+        _fail(f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}")
+    except KeyboardInterrupt:
+        print("stopped; what was measured is kept, and the same command goes on from there", file=sys.stderr)
+        raise typer.Exit(STOPPED) from None
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"cupel: {message}", file=sys.stderr)
+    raise typer.Exit(MISTAKEN)
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def _show(page: Page, as_json: bool) -> None:
+    _print_json(page.json) if as_json else Console().print(page.renderable(), highlight=False)
+
+
+@app.command()
+def run(
+    recipe: RecipeArg,
+    input: InputArg = None,
+    out: Annotated[
+        str, typer.Option("--out", "-o", metavar="CORPUS", callback=_given, help="Corpus folder, local or s3://.")
+    ] = "corpus",
+    ray_address: RayOpt = None,
+    no_write: Annotated[bool, typer.Option("--no-write", help="Decide only; write no curated shards.")] = False,
+    retry_errors: Annotated[
+        list[str] | None,
+        typer.Option("--retry-errors", metavar="CLASS", help="Try again the rows that failed with this class."),
+    ] = None,
+    deadline: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1.0, help="How long one shard may take before its worker is killed.")
+    ] = 1800.0,
+    as_json: JsonOpt = False,
+) -> None:
+    """Run a recipe: measure what is missing, decide, write the curated shards, print the funnel.
+
+    Exit code 0: done; 2: the recipe, the input or the corpus folder has a fault; 3: some shards could not be read
+    (the rest is done); 130: stopped by Ctrl-C, to be continued by the same command.
+
+    Example: cupel run pairs_starter photos/ --out corpus
+    """
+    with _told():
+        from .run import run as run_recipe
+
+        with Terminal() as progress:
+            funnel = run_recipe(
+                recipe,
+                input,
+                out=out,
+                ray_address=ray_address,
+                write=not no_write,
+                retry_errors=retry_errors or (),
+                deadline_s=deadline,
+                progress=progress,
+            )
+    if as_json:
+        _print_json(funnel.as_dict())
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(funnel.table())
+        for kind, rows in funnel.errors.items():
+            console.print(f"errors: {rows:,} rows {kind}", markup=False)
+        console.print(f"cut: {funnel.cut}", markup=False)
+    for place, why in funnel.unreadable.items():
+        print(f"cupel: incomplete: {place}: {why}", file=sys.stderr)
+    if funnel.unreadable:
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def check(
+    recipe: RecipeArg,
+    input: InputArg = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out", "-o", metavar="CORPUS", callback=_given, help="Say what is measured already in this corpus."
+        ),
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Run on N rows spread over the shards; tell yield, time and cost.")
+    ] = 0,
+    ray_address: RayOpt = None,
+    as_json: JsonOpt = False,
+) -> None:
+    """Check a recipe and show its plan: groups of steps, barriers, resources, what is measured already.
+
+    Example: cupel check pairs_starter photos/ --sample 500
+    """
+    with _told():
+        from .check import check_recipe
+
+        with Terminal() as progress:
+            plan = check_recipe(recipe, input, out=out, sample=sample, ray_address=ray_address, progress=progress)
+    _print_json(plan.as_dict()) if as_json else Console(highlight=False).print(plan.table())
+
+
+@app.command()
+def verify(corpus: CorpusArg, as_json: JsonOpt = False) -> None:
+    """Check every cut of a corpus: checksums, rows in = kept + dropped, nothing orphaned.
+
+    Exit code 0: sound; 1: something is not, and it is told what; 2: there is no corpus.
+
+    Example: cupel verify corpus
+    """
+    with _told():
+        from .verify import verify_corpus
+
+        found = verify_corpus(corpus)
+    if as_json:
+        _print_json(found.as_dict())
+    else:
+        for line in found.lines():
+            print(line)
+    if found.faults:
+        raise typer.Exit(FAULTY)
+
+
+@app.command()
+def export(
+    cut: Annotated[
+        str, typer.Argument(metavar="CUT", callback=_given, help="A cut's folder, or a corpus with one cut.")
+    ],
+    to: Annotated[
+        Literal["webdataset", "parquet", "uids"],
+        typer.Option(
+            "--to", help="webdataset: tars that open_clip reads; parquet: the curated files; uids: DataComp's array."
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out", "-o", metavar="OUT", callback=_given, help="Folder for webdataset and parquet, .npy file for uids."
+        ),
+    ],
+    as_json: JsonOpt = False,
+) -> None:
+    """Hand a cut to another program. uids need no images, so they can be had of a cut decided with --no-write.
+
+    Example: cupel export corpus/cuts/pairs_starter-1a2b3c4d --to webdataset --out tars
+    """
+    with _told():
+        from .export import export_cut
+
+        result = export_cut(cut, to, out)
+    if as_json:
+        return _print_json(result)
+    print(f"{result['rows']:,} rows in {result['files']:,} files: {out}")
+    for lack in ("image", "text"):
+        if result.get(f"without_{lack}"):
+            print(f"{result[f'without_{lack}']:,} of them without {'an' if lack == 'image' else 'a'} {lack}")
+    return None
+
+
+@app.command()
+def operators(name: NameArg = None, as_json: JsonOpt = False) -> None:
+    """List the operators, or show what one measures: parameters, columns, units, source.
+
+    Example: cupel operators image.phash
+    """
+    try:
+        _show(operator_page(name) if name else operators_table(), as_json)
+    except KeyError as error:
+        _fail(f"{error.args[0]} (`cupel operators` lists them)")
+
+
+@app.command()
+def recipes(name: NameArg = None, as_json: JsonOpt = False) -> None:
+    """List the shipped recipes, or print one to start your own from.
+
+    Example: cupel recipes pairs_starter > mine.yaml
+    """
+    try:
+        if name and not as_json:
+            print(recipe_page(name)["yaml"], end="")
+        elif name:
+            _print_json(recipe_page(name))
+        else:
+            _show(recipes_table(), as_json)
+    except KeyError as error:
+        _fail(str(error.args[0]))

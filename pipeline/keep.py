@@ -1,0 +1,172 @@
+"""Decide: bounds on columns to a mask of the rows that stay, and for each dropped row the bound that did it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..schemas.recipe import Bound, Keep, Ranked
+
+Mask = np.ndarray  # bool, one per row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One bound of a keep, as the ledger names it."""
+
+    column: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Which rows stay, and the index in `rules` of the first rule that a row failed (-1: none)."""
+
+    stays: Mask
+    blame: np.ndarray  # int16
+    rules: tuple[Rule, ...]
+
+
+def rules_of(keep: Keep) -> tuple[Rule, ...]:
+    """The rules of a keep in the order in which they are blamed; the alternatives of `any` are one rule."""
+    rules = [Rule(column=column, text=text) for column, bound in keep.bounds.items() for text in _texts(bound)]
+    if keep.any:
+        columns = dict.fromkeys(column for option in keep.any for column in option)
+        rules.append(Rule(column=", ".join(columns), text="any"))
+    return tuple(rules)
+
+
+def decide(keep: Keep, columns: Mapping[str, pa.Array], ranks: Mapping[str, Mask], alive: Mask) -> Verdict:
+    """Evaluate a keep on the rows alive.
+
+    `columns` are the values, one per row; `ranks` holds, for each `top` and `bottom`, which rows it selects (see
+    `rank_name`). Rows that are not alive neither stay nor are blamed.
+    """
+    stays = alive.copy()
+    blame = np.full(len(alive), -1, np.int16)
+    checks = list(_checks(keep, columns, ranks))
+    for i, holds in enumerate(checks):
+        failed = stays & ~holds
+        blame[failed] = i
+        stays &= holds
+    return Verdict(stays=stays, blame=blame, rules=rules_of(keep))
+
+
+def rank_name(column: str, side: str, ranked: Ranked) -> str:
+    """The name under which a rank is kept: `top(clip_similarity, 0.3, by=language)`."""
+    by = f", by={ranked.by}" if ranked.by else ""
+    return f"{side}({column}, {ranked.share:g}{by})"
+
+
+def ranked_bounds(keep: Keep) -> Iterator[tuple[str, str, Ranked]]:
+    """(column, side, rank) of every `top` and `bottom`."""
+    options = [keep.bounds, *keep.any]
+    for column, bound in ((column, bound) for option in options for column, bound in option.items()):
+        for side, ranked in (("top", bound.top), ("bottom", bound.bottom)):
+            if ranked is not None:
+                yield column, side, ranked
+
+
+def rank(rows: pl.LazyFrame, keep: Keep) -> pl.DataFrame:
+    """shard, row and, for each `top` and `bottom`, whether it selects the row.
+
+    The best ceil(share x n) of the n rows with a value are selected, within each group where `by` is given; ties go by
+    key, then identity, so the number is exact. Nulls and NaN take no part.
+    """
+    bounds = list(ranked_bounds(keep))
+    used = dict.fromkeys(name for column, _, ranked in bounds for name in (column, ranked.by) if name)
+    frame = rows.select("shard", "row", "key", *used).collect()
+    return frame.select("shard", "row").with_columns(
+        pl.Series(rank_name(column, side, ranked), _select(frame, column, side, ranked))
+        for column, side, ranked in bounds
+    )
+
+
+def _select(frame: pl.DataFrame, column: str, side: str, ranked: Ranked) -> Mask:
+    """Which rows of the frame are among the best share."""
+    value = pl.col(column).fill_nan(None) if frame.schema[column].is_float() else pl.col(column)
+    frame = frame.with_columns(value)
+    best_first = [side == "top", False, False, False]
+    order = frame.select(pl.arg_sort_by(column, "key", "shard", "row", descending=best_first, nulls_last=True))
+    position, count = pl.int_range(pl.len()), pl.col(column).count()
+    if ranked.by:
+        position, count = position.over(ranked.by), count.over(ranked.by)
+    share = Fraction(str(ranked.share))
+    limit = (count * share.numerator + share.denominator - 1) // share.denominator
+    indices = order.to_series().to_numpy()
+    selected = np.zeros(frame.height, bool)
+    selected[indices] = frame[indices].select((position < limit) & pl.col(column).is_not_null()).to_series().to_numpy()
+    return selected
+
+
+def _texts(bound: Bound) -> Iterator[str]:
+    """One text per rule that `_bound_checks` makes, in the same order."""
+    if bound.null == "only":
+        yield "null"
+        return
+    if bound.min is not None:
+        yield f"min {bound.min}"
+    if bound.max is not None:
+        yield f"max {bound.max}"
+    if bound.in_ is not None:
+        yield f"in {list(bound.in_)}"
+    if bound.not_in is not None:
+        yield f"not_in {list(bound.not_in)}"
+    for side, ranked in (("top", bound.top), ("bottom", bound.bottom)):
+        if ranked is not None:
+            yield f"{side} {ranked.share:g}" + (f" by {ranked.by}" if ranked.by else "")
+
+
+def _checks(keep: Keep, columns: Mapping[str, pa.Array], ranks: Mapping[str, Mask]) -> Iterator[Mask]:
+    for column, bound in keep.bounds.items():
+        yield from _bound_checks(column, bound, columns[column], ranks)
+    if keep.any:
+        options = (
+            np.logical_and.reduce(
+                [m for c, bound in option.items() for m in _bound_checks(c, bound, columns[c], ranks)]
+            )
+            for option in keep.any
+        )
+        yield np.logical_or.reduce(list(options))
+
+
+def _bound_checks(column: str, bound: Bound, values: pa.Array, ranks: Mapping[str, Mask]) -> Iterator[Mask]:
+    null = values.is_null().to_numpy(zero_copy_only=False)
+    if bound.null == "only":
+        yield null
+        return
+    keep_null = null if bound.null == "keep" else np.zeros(len(values), bool)
+    if bound.min is not None:
+        yield (_numbers(values) >= _limit(bound.min, values.type, math.ceil)) & ~null | keep_null
+    if bound.max is not None:
+        yield (_numbers(values) <= _limit(bound.max, values.type, math.floor)) & ~null | keep_null
+    if bound.in_ is not None:
+        yield _true(pc.is_in(values, pa.array(bound.in_, values.type))) & ~null | keep_null
+    if bound.not_in is not None:
+        yield ~_true(pc.is_in(values, pa.array(bound.not_in, values.type))) & ~null | keep_null
+    for side, ranked in (("top", bound.top), ("bottom", bound.bottom)):
+        if ranked is not None:
+            yield ranks[rank_name(column, side, ranked)] | keep_null
+
+
+def _numbers(values: pa.Array) -> np.ndarray:
+    """A column of numbers, nulls as zero."""
+    values = values.cast(pa.float64()) if pa.types.is_decimal(values.type) else values
+    return np.asarray(values.fill_null(0))
+
+
+def _limit(limit: float, kind: pa.DataType, whole: Callable[[float], int]) -> float:
+    """A limit that compares exactly: for whole numbers the next whole number inside the bound."""
+    return whole(limit) if pa.types.is_integer(kind) and math.isfinite(limit) else limit
+
+
+def _true(mask: pa.Array) -> Mask:
+    """Nulls are false."""
+    return np.asarray(mask.fill_null(False))

@@ -1,0 +1,340 @@
+"""Turn a recipe into a plan: operators found, columns checked, fingerprints made, steps grouped between barriers.
+
+A step's fingerprint is a hash of the operator's name and version, its parameters, the digests of the files it depends
+on and the fingerprints of the columns it reads. No `keep` is in any fingerprint: that is why a threshold costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.types as types
+from pydantic import TypeAdapter, ValidationError
+
+from ..operators import registry
+from ..operators.base import CorpusOperator, Extractor, Operator, RowOperator
+from ..operators.registry import did_you_mean
+from ..schemas.corpus import FORMAT_VERSION
+from ..schemas.recipe import Bound, Keep, Recipe, Step
+from .recipe_file import RecipeFile, load_recipe, recipe_as_yaml
+
+__all__ = ["CorpusStep", "KeepStep", "MeasureStep", "Plan", "load_recipe", "make_plan"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where an operator stands in the recipe, and what it reads and adds there."""
+
+    index: int
+    label: str
+    fingerprint: str
+    reads: Mapping[str, str]  # what the operator asks for -> the column it gets (a transform's version, say)
+    names: Mapping[str, str]  # the operator's column -> the recipe's name for it
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureStep(_Place):
+    """A row operator in its place. Its scores live under `folder`, whatever the recipe calls its columns."""
+
+    operator: RowOperator
+    folder: str
+
+    @property
+    def reads_image(self) -> bool:
+        """Does it need the source's images?"""
+        return self.reads.get("image") == "image"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusStep(_Place):
+    """A corpus operator: a barrier. What it finds belongs to the cut."""
+
+    operator: CorpusOperator
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepStep:
+    """A rule that drops rows; with `top` or `bottom` it is a barrier too."""
+
+    index: int
+    label: str
+    keep: Keep
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that a bound reads."""
+        return tuple(dict.fromkeys(column for column, _ in self.bounds()))
+
+    def bounds(self) -> Iterator[tuple[str, Bound]]:
+        """(column, bound), those of the alternatives included."""
+        yield from self.keep.bounds.items()
+        for option in self.keep.any:
+            yield from option.items()
+
+    @property
+    def ranked(self) -> bool:
+        """Does it have to see all the rows alive?"""
+        return any(bound.top or bound.bottom for _, bound in self.bounds())
+
+
+PlannedStep = MeasureStep | CorpusStep | KeepStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that a worker must know. Small; travels once to each worker."""
+
+    recipe: Recipe
+    steps: tuple[PlannedStep, ...]
+    schema: pa.Schema  # the source's rows
+    fields: Mapping[str, pa.Field]  # every column that a step adds, by the recipe's name
+    view: Mapping[str, str] = field(default_factory=dict)  # text, image -> the version that is written
+    source_digest: str = ""
+
+    @cached_property
+    def barriers(self) -> tuple[int, ...]:
+        """Indices of the steps that need all the rows alive before they can decide."""
+        return tuple(step.index for step in self.steps if is_barrier(step))
+
+    @cached_property
+    def stretches(self) -> tuple[tuple[int, int], ...]:
+        """[start, stop) of the runs of steps between barriers; a barrier begins the stretch after it."""
+        cuts = (0, *self.barriers, len(self.steps))
+        return tuple(itertools.pairwise(cuts))
+
+    @cached_property
+    def hash(self) -> str:
+        """Names the cut: the same recipe over the same rows measured in the same way gives the same decision."""
+        parts = [FORMAT_VERSION, recipe_as_yaml(self.recipe), self.source_digest]
+        parts += [step.fingerprint for step in self.steps if not isinstance(step, KeepStep)]
+        return _hash(parts)
+
+    @property
+    def cut(self) -> str:
+        """The cut's folder in the corpus."""
+        return f"cuts/{self.recipe.name}-{self.hash[:8]}"
+
+    @property
+    def measures(self) -> tuple[MeasureStep, ...]:
+        """The row operators."""
+        return tuple(step for step in self.steps if isinstance(step, MeasureStep))
+
+
+def is_barrier(step: PlannedStep) -> bool:
+    """Must all shards have come this far before this step can run?"""
+    return isinstance(step, CorpusStep) or (isinstance(step, KeepStep) and step.ranked)
+
+
+def make_plan(source: RecipeFile, schema: pa.Schema, source_digest: str = "") -> Plan:
+    """Check the recipe against the source's columns. Raises RecipeError with file, line and near names."""
+    planner = _Planner(source, schema)
+    for i, step in enumerate(source.recipe.steps):
+        planner.add(i, step)
+    planner.check_verdicts()
+    return Plan(
+        recipe=source.recipe.model_copy(update={"steps": tuple(planner.written)}),
+        steps=tuple(planner.steps),
+        schema=schema,
+        fields=planner.fields,
+        view=planner.view,
+        source_digest=source_digest,
+    )
+
+
+def check_operators(source: RecipeFile) -> None:
+    """Are the operators there, with parameters that fit? What can be told before the input is scanned."""
+    planner = _Planner(source, pa.schema([]))
+    for i, step in enumerate(source.recipe.steps):
+        if isinstance(step, Step):
+            planner.operator(i, step)
+
+
+class _Planner:
+    """Walks the steps once, keeping what columns there are by now."""
+
+    def __init__(self, source: RecipeFile, schema: pa.Schema) -> None:
+        self.source = source
+        self.schema = schema
+        self.steps: list[PlannedStep] = []
+        self.written: list[Step | Keep] = []  # the recipe's steps with every default written out
+        self.fields: dict[str, pa.Field] = {}
+        self.view = {name: name for name in schema.names}
+        self.fingerprints = {name: f"source:{name}" for name in schema.names}
+        self.verdicts: dict[str, int] = {}
+
+    def add(self, i: int, step: Step | Keep) -> None:
+        if isinstance(step, Keep):
+            self._add_keep(i, step)
+            self.written.append(step)
+            return
+        operator = self.operator(i, step)
+        self.written.append(step.model_copy(update={"params": _params(operator)}))
+        names = self._names(i, step, operator)
+        reads = {name: self._version(i, step.operator, name) for name in operator.reads}
+        fingerprint = _hash(
+            [
+                *(step.operator, operator.version, *_depends_on(operator)),
+                {name: self.fingerprints[column] for name, column in reads.items()},
+            ]
+        )
+        place = _Place(index=i, label=self._label(step.operator), fingerprint=fingerprint, reads=reads, names=names)
+        if isinstance(operator, RowOperator):
+            folder = f"{step.operator}-{fingerprint[:8]}"
+            self.steps.append(MeasureStep(**vars(place), operator=operator, folder=folder))
+        elif isinstance(operator, CorpusOperator):
+            self.steps.append(CorpusStep(**vars(place), operator=operator))
+        for added in operator.adds:
+            name = names[added.name]
+            self.fields[name] = added.with_name(name)
+            self.fingerprints[name] = f"{fingerprint}:{added.name}"
+            self.view[name] = name
+            if isinstance(operator, CorpusOperator) and name.endswith(("_of", "_by")):
+                self.verdicts[name] = i
+        if isinstance(operator, RowOperator):
+            self.view |= {old: names[new] for old, new in operator.replaces.items()}
+
+    def operator(self, i: int, step: Step) -> Operator:
+        """The step's operator with its parameters."""
+        try:
+            found = registry.find(step.operator)
+        except KeyError as error:
+            raise self.source.error(str(error.args[0]), "steps", i, step.operator) from error
+        except ImportError as error:
+            raise self.source.error(f"{step.operator} cannot be loaded: {error}", "steps", i, step.operator) from error
+        try:
+            operator = TypeAdapter(found).validate_python(step.params)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else step.operator
+            known = list(TypeAdapter(found).json_schema().get("properties", {}))
+            message = f"{step.operator}: {name}: {first['msg'].removeprefix('Value error, ')}"
+            if first["type"] == "unexpected_keyword_argument":
+                message = f"{step.operator} has no parameter {name!r}{did_you_mean(name, known)}"
+                message += f" (known: {', '.join(known) or 'none'})"
+            elif first["type"] in ("missing", "missing_keyword_only_argument"):
+                message = f"{step.operator} needs the parameter {name!r}"
+            raise self.source.error(message, "steps", i, step.operator, name) from error
+        if isinstance(operator, Extractor):
+            raise self.source.error(
+                f"{step.operator} makes new rows; no source of this version reads them yet", "steps", i
+            )
+        return operator
+
+    def _names(self, i: int, step: Step, operator: Operator) -> dict[str, str]:
+        """The recipe's names for what an operator adds; a taken name is refused."""
+        added = [column.name for column in operator.adds]
+        for old in step.rename:
+            if old not in added:
+                message = f"as renames {old!r}, which {step.operator} does not add{did_you_mean(old, added)}"
+                raise self.source.error(message, "steps", i, step.operator, "as", old)
+        names = {name: step.rename.get(name, name) for name in added}
+        for old, new in names.items():
+            if new in self.view:
+                owner = "the source" if new in self.schema.names else "an earlier step"
+                message = (
+                    f"{step.operator} adds {new!r}, but {owner} has a column of that name; "
+                    f"rename with `as: {{{old}: my_{old}}}`"
+                    + (f" or leave it out with `read: {{drop: [{new}]}}`" if owner == "the source" else "")
+                )
+                raise self.source.error(message, "steps", i, step.operator)
+        return names
+
+    def _version(self, i: int, operator: str, column: str) -> str:
+        """The column that a step gets when it asks for this one."""
+        if column not in self.view:
+            raise self.source.error(f"{operator} reads {self._unknown(column)}", "steps", i, operator)
+        return str(self.view[column])
+
+    def _unknown(self, column: str) -> str:
+        """What to say of a column that is not there."""
+        sources = [name for name in registry.names() if column in _added_by(name)]
+        if sources:
+            return f"{column!r}, which no earlier step adds; {' or '.join(sources)} adds it"
+        known = list(self.view)
+        near = did_you_mean(column, known)
+        return f"{column!r}, which neither the source nor an earlier step has{near} (there are: {', '.join(known)})"
+
+    def _add_keep(self, i: int, keep: Keep) -> None:
+        step = KeepStep(index=i, label="", keep=keep)
+        step = replace(step, label=self._label("keep " + ", ".join(step.columns)))
+        for column, bound in step.bounds():
+            if column not in self.view:
+                raise self.source.error(f"keep reads {self._unknown(column)}", "steps", i, "keep", column)
+            self._check_bound(i, column, bound)
+            self.verdicts.pop(column, None)
+        self.steps.append(step)
+
+    def _check_bound(self, i: int, column: str, bound: Bound) -> None:
+        """Does the bound fit the column's type?"""
+        kind = self.fields[column].type if column in self.fields else self.schema.field(column).type
+        number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+        for name in ("min", "max", "top", "bottom"):
+            if getattr(bound, name) is not None and not number:
+                message = f"{name} is for numbers, and {column!r} holds {kind}"
+                raise self.source.error(message, "steps", i, "keep", column, name)
+        for name, values in (("in", bound.in_), ("not_in", bound.not_in)):
+            for value in values or ():
+                try:
+                    fits = pa.scalar(value, kind).as_py() == value and isinstance(value, bool) == types.is_boolean(kind)
+                except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+                    fits = False
+                if not fits:
+                    message = f"{name} holds {value!r}, and {column!r} holds {kind}"
+                    raise self.source.error(message, "steps", i, "keep", column, name)
+        for ranked in (bound.top, bound.bottom):
+            if ranked and ranked.by is not None and ranked.by not in self.view:
+                raise self.source.error(f"by reads {self._unknown(ranked.by)}", "steps", i, "keep", column)
+
+    def _label(self, name: str) -> str:
+        """The step's name in the funnel: its operator or its columns, numbered when it comes again."""
+        count = sum(step.label.split(" (")[0] == name for step in self.steps)
+        return f"{name} ({count + 1})" if count else name
+
+    def check_verdicts(self) -> None:
+        """A duplicate that is found but never dropped is a surprise in the training set."""
+        for column, i in self.verdicts.items():
+            step = self.source.recipe.steps[i]
+            assert isinstance(step, Step)
+            message = f"{step.operator} adds {column!r}, but no later keep reads it; add `- keep: {{{column}: null}}`"
+            raise self.source.error(message, "steps", i, step.operator)
+
+
+def _added_by(name: str) -> set[str]:
+    """Columns that an operator adds with its default parameters; none when it has required ones."""
+    try:
+        return {column.name for column in registry.find(name)().adds}
+    except (ImportError, ValidationError):
+        return set()
+
+
+def _depends_on(operator: Operator) -> tuple[dict[str, Any], list[str]]:
+    """Parameters, and digests of files; where a file lies is not part of it, so a path parameter is left out."""
+    digests = {str(path): _digest(path) for path in operator.files}
+    params = {name: value for name, value in _params(operator).items() if str(value) not in digests}
+    return params, sorted(digests.values())
+
+
+def _params(operator: Operator) -> dict[str, Any]:
+    params: dict[str, Any] = TypeAdapter(type(operator)).dump_python(operator, mode="json", exclude_none=True)
+    return params
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, or of the files of a folder with their names."""
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = sorted(item for item in path.rglob("*") if item.is_file())
+    return _hash([[item.relative_to(path).as_posix(), _digest(item)] for item in files])
+
+
+def _hash(parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

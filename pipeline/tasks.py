@@ -1,0 +1,107 @@
+"""What runs on workers: each task is called with the plan and a few shards, commits files, and returns counts."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import ray
+from ray.actor import ActorProxy
+
+from ..operators.source.base import Scan, Shard, ShardError, Source
+from .call import Columns, Failures, score_here
+from .exchange import hand_in, run_barrier
+from .ledger import Counts, count, write_decision
+from .measure import Report, measure
+from .plan import CorpusStep, KeepStep, MeasureStep, Plan
+from .read import save_members, with_members
+from .shard import Job, ShardView, walk
+from .store import Written, open_store
+from .write import Run, kept_sizes, write_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """What a worker reports of one shard in one stretch."""
+
+    report: Report
+    counts: Counts | None = None
+    files: tuple[Written, ...] = ()
+
+
+@ray.remote(max_retries=2)
+def scan_file(source: Source, out: str, file: str) -> Scan | str:
+    """The scan of one file, or why it cannot be read."""
+    try:
+        return save_members(open_store(out), source.scan(file))
+    except ShardError as error:
+        return str(error)
+
+
+class GpuWorker:
+    """Holds the models of the steps that ask for a GPU; CPU tasks prepare tensors and feed it."""
+
+    @ray.method
+    def score(self, step: MeasureStep, prepared: pa.Table) -> tuple[Columns, Failures]:
+        """The step's columns, and the rows that failed."""
+        return score_here(step, prepared)
+
+
+Gpu = ActorProxy[GpuWorker]
+
+
+@ray.remote(max_retries=0)
+def advance(
+    plan: Plan, out: str, source: Source, jobs: list[Job], barrier: int | None, gpus: Sequence[Gpu] = ()
+) -> tuple[list[Swept], float]:
+    """Measure some shards up to a barrier and hand in, or to the end and decide."""
+    began = time.perf_counter()
+    turn = itertools.cycle(gpus)
+
+    def on_gpu(step: MeasureStep, prepared: pa.Table) -> tuple[Columns, Failures]:
+        return ray.get(next(turn).score.remote(step, prepared))
+
+    store = open_store(out)
+    swept = []
+    for job in jobs:
+        view = ShardView(plan, store, source, replace(job, shard=with_members(store, job.shard)))
+        report = measure(view, job.until, on_gpu if gpus else None)
+        found = walk(view, job.until)
+        if barrier is not None:
+            step = plan.steps[barrier]
+            assert isinstance(step, CorpusStep | KeepStep)
+            hand_in(view, found, step)
+            swept.append(Swept(report=report))
+        else:
+            swept.append(Swept(report=report, counts=count(view, found), files=tuple(write_decision(view, found))))
+    return swept, time.perf_counter() - began
+
+
+@ray.remote(max_retries=2)
+def cross(plan: Plan, out: str, barrier: int, shards: Sequence[Shard]) -> float:
+    """Run a barrier; seconds taken."""
+    began = time.perf_counter()
+    step = plan.steps[barrier]
+    assert isinstance(step, CorpusStep | KeepStep)
+    run_barrier(plan, open_store(out), step, shards)
+    return time.perf_counter() - began
+
+
+@ray.remote(max_retries=0)
+def weigh(plan: Plan, out: str, source: Source, jobs: list[Job]) -> tuple[list[np.ndarray], float]:
+    """Bytes of each kept row, shard by shard."""
+    began = time.perf_counter()
+    store = open_store(out)
+    return [kept_sizes(plan, store, source, job.shard) for job in jobs], time.perf_counter() - began
+
+
+@ray.remote(max_retries=3, retry_exceptions=True)
+def write_curated(
+    plan: Plan, out: str, source: Source, shards: dict[int, Shard], runs: Sequence[Run], number: int
+) -> Written:
+    """Write one curated file."""
+    return write_file(plan, open_store(out), source, shards, runs, number)

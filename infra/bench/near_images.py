@@ -1,0 +1,238 @@
+"""dedup.near_images: what it finds at each distance on real images, and how long a million hashes take.
+
+    python infra/bench/near_images.py                    both
+    python infra/bench/near_images.py --rows 10000000    time only, at another size
+
+Precision and recall are of pairs: a pair counts as found when its pHashes are within the distance. Turned and mirrored
+copies, which pHash is not made to find, are counted in the second recall only. Each set is shown as it is labelled
+and with MISLABELLED put right. The labelled sets hold hardly any look-alikes, so they say how much is found and little
+of what is found wrongly; `collection` shows that on all pairs of some 3,400 pictures, without labels.
+
+The time is set against all-with-all comparison (numpy, popcount, one core), timed on a slice in the same run, and
+against faiss where that is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import polars as pl
+from PIL.Image import Image
+
+from cupel.operators.decode import Pixels, RowError, decode, read_header
+from cupel.operators.dedup.near_images import NearImages
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "neardup"
+TURNED = r"rotat|flip"
+DISTANCES = range(13)
+# Looked at by eye after their pairs stood out. The four files of `exif` are four photographs of one desk, not copies;
+# `alpha` is ukbench00120 (correlation of the grey pixels 0.999998).
+MISLABELLED = {
+    "alpha_channel_image.png": "ukbench00120",
+    **{f"exif-rotn/exif-rotn-{n}.jpg": f"exif-{n}" for n in (1, 3, 6, 8)},
+}
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, help="time this many hashes, and leave out the quality table")
+    rows = parser.parse_args().rows
+    if rows is None and DATA.is_dir():
+        quality()
+    speed(rows or 1_000_000)
+
+
+def quality() -> None:
+    """A line a distance, for each set as labelled, then corrected, then for all pairs of a collection."""
+    labelled = {name: grouped(DATA / name, {}) for name in ("pdq", "imagededup")} | {"textbooks": textbooks()}
+    corrected = {name: grouped(DATA / name, MISLABELLED) for name in ("pdq", "imagededup")}
+    sets = {f"{name}, as labelled": pairs for name, pairs in labelled.items()}
+    sets |= {f"{name}, corrected": pairs for name, pairs in corrected.items()}
+    sets["all, corrected"] = pl.concat([*corrected.values(), labelled["textbooks"]])
+    for name, pairs in sets.items():
+        count = {kind: pairs.filter(pl.col("kind") == kind).height for kind in ("same", "turned", "different")}
+        print(
+            f"\n{name}: {count}\ndistance  found same  turned  different  precision  recall  recall with turned     F1"
+        )
+        for distance in DISTANCES:
+            print(line(distance, pairs.filter(pl.col("apart") <= distance), count))
+    collection()
+
+
+def collection() -> None:
+    """Pairs at each exact distance, by how alike their 32 x 32 grey thumbnails are: not labels, a second opinion."""
+    folders = ("../pairs", "textbook-editions", "pdq/labelme-subset", "imagededup/base_images")
+    paths = [p for folder in folders for p in sorted((DATA / folder).rglob("*")) if p.suffix.lower() in SUFFIXES]
+    read = [(int(str(imagehash.phash(image)), 16), thumbnail(image)) for p in paths if (image := grey(p)) is not None]
+    hashes, thumbs = np.array([h for h, _ in read], np.uint64), np.array([t for _, t in read])
+    one, other = np.triu_indices(len(hashes), 1)
+    apart, alike = np.bitwise_count(hashes[one] ^ hashes[other]), (thumbs @ thumbs.T)[one, other]
+    print(
+        f"\ncollection: {len(hashes)} images, {len(one)} pairs\n"
+        "at exactly  correlation >= 0.95  0.80 to 0.95  below 0.80"
+    )
+    for distance in DISTANCES:
+        at = alike[apart == distance]
+        print(f"{distance:10}  {(at >= 0.95).sum():19}  {((at < 0.95) & (at >= 0.8)).sum():12}  {(at < 0.8).sum():10}")
+
+
+def thumbnail(image: Image) -> np.ndarray:
+    """1024 grey values, centred, of length 1: a dot product is a correlation."""
+    values = np.asarray(image.resize((32, 32)), float).ravel()
+    values -= values.mean()
+    return values / (np.linalg.norm(values) or 1)
+
+
+def line(distance: int, found: pl.DataFrame, count: dict[str, int]) -> str:
+    same, turned, different = (found.filter(pl.col("kind") == kind).height for kind in count)
+    precision = (same + turned) / max(found.height, 1) if found.height else float("nan")
+    recall = same / count["same"]
+    with_turned = (same + turned) / (count["same"] + count["turned"])
+    f1 = 2 * same / (same + different + count["same"])
+    return (
+        f"{distance:8}  {same:10}  {turned:6}  {different:9}  {precision:9.4f}  {recall:6.3f}  {with_turned:18.3f}"
+        f"  {f1:5.3f}"
+    )
+
+
+def grouped(folder: Path, right: dict[str, str]) -> pl.DataFrame:
+    """All pairs of a set with `file, group, relation`: kind, and the bits in which the hashes differ."""
+    hashed = []
+    for row in pl.read_csv(folder / "groundtruth.csv").to_dicts():
+        if (value := phash(folder / row["file"])) is not None:
+            turned = row["relation"] if re.search(TURNED, row["relation"]) else ""
+            hashed.append((right.get(row["file"], row["group"]), turned, value))
+    pairs = []
+    for (group, turned, one), (other_group, other_turned, other) in itertools.combinations(hashed, 2):
+        kind = "different" if group != other_group else "same" if turned == other_turned else "turned"
+        pairs.append((kind, (one ^ other).bit_count()))
+    return frame(pairs)
+
+
+def textbooks() -> pl.DataFrame:
+    """The labelled pairs of two editions; those whose label is a matter of taste are left out."""
+    folder = DATA / "textbook-editions"
+    kinds = {"near-duplicate": "same", "different": "different"}
+    pairs = []
+    for row in pl.read_csv(folder / "pairs.csv").filter(pl.col("label").is_in(list(kinds))).iter_rows(named=True):
+        one, other = phash(folder / row["file_a"]), phash(folder / row["file_b"])
+        if one is not None and other is not None:
+            pairs.append((kinds[row["label"]], (one ^ other).bit_count()))
+    return frame(pairs)
+
+
+def frame(pairs: list[tuple[str, int]]) -> pl.DataFrame:
+    return pl.DataFrame(pairs, schema=["kind", "apart"], orient="row")
+
+
+def phash(path: Path) -> int | None:
+    """As image.phash; None for what cannot be read."""
+    image = grey(path)
+    return None if image is None else int(str(imagehash.phash(image)), 16)
+
+
+def grey(path: Path) -> Image | None:
+    """The picture upright in grey; None, with a word, when it cannot be read."""
+    data = path.read_bytes()
+    try:
+        return decode(data, read_header(data), Pixels(mode="L"))
+    except RowError as error:
+        print(f"left out: {path}: {error}", file=sys.stderr)
+        return None
+
+
+def cases(rows: int) -> Iterator[tuple[str, int, np.ndarray]]:
+    """(name, max_distance, hashes)"""
+    rng = np.random.default_rng(7)
+    hashes = rng.integers(0, 2**64, rows, dtype=np.uint64)
+    copies = hashes[: rows // 10].copy()
+    for _ in range(4):
+        copies ^= np.uint64(1) << rng.integers(0, 64, len(copies), dtype=np.uint64)
+    planted = rng.permutation(np.concatenate([hashes[len(copies) :], copies, hashes[: len(copies)]])[-rows:])
+    for distance in (0, 4, 6, 8):
+        yield "random, a tenth planted at up to 4 bits", distance, planted
+    yield "all equal", 4, np.full(rows, 1 << 40, np.uint64)
+    yield "a tenth of the rows, 17 free bits (sharing bands)", 4, cloud(rng, rows // 10, 17)
+    yield "20 free bits", 4, cloud(rng, rows, 20)
+    yield "32 free bits", 4, cloud(rng, rows, 32)
+
+
+def cloud(rng: np.random.Generator, rows: int, bits: int) -> np.ndarray:
+    return rng.integers(0, 2**bits, rows, dtype=np.uint64) << np.uint64(20)
+
+
+def speed(rows: int) -> None:
+    """Time the whole operator, and what the same answer would take by comparing all with all."""
+    print(f"\n{'case':50}  bits     rows   found  seconds  all with all  ratio  peak MiB")
+    for name, distance, hashes in cases(rows):
+        table = pl.DataFrame(
+            {
+                "shard": np.arange(len(hashes), dtype=np.int32) // 10_000,
+                "row": np.arange(len(hashes), dtype=np.int32) % 10_000,
+            }
+        ).with_columns(key=pl.lit("key"), phash=pl.Series(hashes))
+        took, found = timed(lambda table=table, d=distance: NearImages(max_distance=d)(table.lazy(), None).height)
+        limit = all_with_all(hashes, distance)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        against = (
+            f"{limit:12.1f}  {limit / took:5.1f}" if limit > 0.01 else f"{'-':>12}  {'-':>5}"
+        )  # one hash: no pairs
+        print(f"{name:50}  {distance:4}  {len(hashes):7}  {found:6}  {took:7.2f}  {against}  {peak:8}", flush=True)
+        if distance == 4 and name.startswith("random"):
+            print(with_faiss(hashes, distance))
+
+
+def timed(call: Callable[[], int]) -> tuple[float, int]:
+    start = time.perf_counter()
+    answer = call()
+    return time.perf_counter() - start, answer
+
+
+def all_with_all(hashes: np.ndarray, distance: int) -> float:
+    """Seconds to compare every distinct hash with those before it: the best of three slices of 700, extrapolated."""
+    hashes = np.unique(hashes)
+    blocks = [hashes[start :: max(1, len(hashes) // 700)][:700] for start in range(min(3, len(hashes)))]
+
+    def compare(block: np.ndarray) -> int:
+        return sum(int(np.count_nonzero(np.bitwise_count(hashes ^ one) <= distance)) for one in block)
+
+    return min(timed(lambda block=block: compare(block))[0] / len(block) for block in blocks) * len(hashes) / 2
+
+
+def with_faiss(hashes: np.ndarray, distance: int) -> str:
+    """Seconds of faiss's multi-index hashing and flat binary index on a sample of the queries, as a line to print."""
+    try:
+        import faiss
+    except ImportError:
+        return "    (faiss is not installed: pip install faiss-cpu to compare)"
+    codes = hashes.view(np.uint8).reshape(-1, 8)
+    lines = []
+    for name, index in (("IndexBinaryFlat", faiss.IndexBinaryFlat(64)), ("IndexBinaryMultiHash", multi_hash(faiss))):
+        built, _ = timed(lambda index=index: index.add(codes) or 0)
+        queries = codes[:: max(1, len(codes) // 5000)][:5000]
+        took, _ = timed(lambda index=index, q=queries: len(index.range_search(q, distance + 1)[1]))
+        lines.append(
+            f"    faiss {name}, all pairs only, extrapolated: {built + took / len(queries) * len(codes):.1f} s"
+        )
+    return "\n".join(lines)
+
+
+def multi_hash(faiss: object) -> object:
+    """Four hash maps of 16 bits, one bit flipped: exact up to distance 7."""
+    index = faiss.IndexBinaryMultiHash(64, 4, 16)
+    index.nflip = 1
+    return index
+
+
+if __name__ == "__main__":
+    main()

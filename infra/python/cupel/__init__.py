@@ -1,0 +1,37 @@
+"""Cupel curates image-text corpora: measure every sample once, cut as often as you like.
+
+from cupel import run
+
+funnel = run("pairs_starter", "photos/", out="corpus")
+print(funnel)            # in a notebook, `funnel` alone shows a table
+funnel.kept, funnel.dropped, funnel.cut
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .pipeline.funnel import Funnel
+    from .pipeline.recipe_file import RecipeError, load_recipe
+    from .pipeline.run import run
+    from .schemas.recipe import Recipe
+
+__version__ = "0.1.0"
+__all__ = ["Funnel", "Recipe", "RecipeError", "__version__", "load_recipe", "run"]
+
+_PLACES = {
+    "Funnel": ".pipeline.funnel",
+    "Recipe": ".schemas.recipe",
+    "RecipeError": ".pipeline.recipe_file",
+    "load_recipe": ".pipeline.recipe_file",
+    "run": ".pipeline.run",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Public names are imported when first used: `import cupel` must not start by loading Ray."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'cupel' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name], __name__), name)

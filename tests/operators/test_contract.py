@@ -1,0 +1,209 @@
+"""What holds for every operator, ours and a third party's: names, documentation, types, and one row at a time."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Sequence
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from drawing import encoded, picture
+from pydantic import TypeAdapter, ValidationError
+from ray import cloudpickle
+
+from cupel.operators import registry
+from cupel.operators.base import Batch, CorpusOperator, Operator, RowOperator
+from cupel.operators.decode import RowError
+from cupel.operators.images import ImageStore
+
+BREAKS_ITS_CONTRACT = "test.wrong_length"  # on purpose
+NAMES = [name for name in registry.names() if name != BREAKS_ITS_CONTRACT]
+OURS = [name for name in NAMES if not name.startswith("test.")]
+KINDS = {
+    kind: [name for name in NAMES if issubclass(registry.find(name), kind)] for kind in (RowOperator, CorpusOperator)
+}
+
+WHOLE = encoded(picture(1))
+IMAGES: list[bytes | RowError] = [
+    *(encoded(picture(seed), kind) for seed, kind in enumerate(("JPEG", "PNG", "WEBP", "GIF", "AVIF", "JPEG"))),
+    *(encoded(picture(9, *size), "PNG") for size in ((1, 1), (1, 300), (700, 9))),
+    *(encoded(picture(7).convert(mode), "PNG") for mode in ("L", "1", "RGBA", "P")),
+    *(WHOLE[: len(WHOLE) // 2], WHOLE[:100], b"", b"<!DOCTYPE html><html></html>", b"<svg/>", b"\0" * 99, b"GIF89a"),
+    RowError("missing_file", "gone"),
+]
+TEXTS = [
+    *(
+        "a photo of a cat on a mat",
+        "",
+        " \n\t",
+        "7",
+        "!!!",
+        "the the the the the the",
+        "Ein Hund läuft über die Straße.",
+    ),
+    *(
+        "日本語のテキスト",
+        "مرحبا بالعالم",
+        "👩‍👩‍👧‍👦 🏳️‍🌈",
+        "a\0b\rc\nd",
+        "ΟΔΟΣ İstanbul ﬁ ǅ",
+        "x" * 20_000,
+        "e\u0301 " * 30,
+    ),
+    *(
+        "IMG_0042.JPG",
+        "https://example.org/a?b=c",
+        "\u202edetrevni",
+        "naïve café " * 40,
+        "a",
+        "no",
+        "left of the red car",
+    ),
+]
+assert len(IMAGES) == len(TEXTS)
+ROWS = range(len(TEXTS))
+
+# What operators may read; a new operator that reads something else adds a line.
+COLUMNS = {
+    "text": pl.Series([*TEXTS[:-3], TEXTS[0], None, ""], dtype=pl.String),
+    "phash": pl.Series([*(1 << i % 9 for i in ROWS[:-3]), None, 2**64 - 1, 2**64 - 1], dtype=pl.UInt64),
+}
+
+
+def parameters(name: str, folder: Path) -> dict[str, object]:
+    """Values for required parameters; a new operator that has any adds a line."""
+    reference = folder / "reference.parquet"
+    if not reference.exists():
+        pl.DataFrame({"phash": [1, 2**64 - 2]}, schema={"phash": pl.UInt64}).write_parquet(reference)
+        (folder / "lines.txt").write_text("a\nno\n")
+    return {
+        "dedup.exact": {"columns": ["text"]},
+        "select.frequency": {"column": "text"},
+        "select.decontaminate": {"reference": str(reference)},
+        "test.listed": {"path": str(folder / "lines.txt")},
+    }.get(name, {})
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("contract")
+    return lambda name: TypeAdapter(registry.find(name)).validate_python(parameters(name, folder))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_one_word_in_five_places(name):
+    folder, stem = name.split(".")
+    operator = registry.find(name)
+    assert operator.__module__ == f"cupel.operators.{name}"
+    assert operator.__name__ == "".join(part.title() for part in stem.split("_"))
+    assert inspect.getdoc(inspect.getmodule(operator)).startswith(f"{name}: ")
+    assert (Path(__file__).parent / folder / f"test_{stem}.py").is_file(), "an operator is one file and one test"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_documentation(name, make):
+    operator = make(name)
+    first, _, rest = inspect.getdoc(registry.find(name)).partition("\n")
+    assert first.endswith("."), "the first line is a sentence: `cupel operators` shows it alone"
+    assert len(rest) > 80, "the exact definition, unit, range and source"
+    schema = TypeAdapter(registry.find(name)).json_schema()
+    for parameter, about in schema.get("properties", {}).items():
+        assert about.get("description"), f"{parameter} says what it is"
+    for column in operator.adds:
+        notes = {key.decode(): value.decode() for key, value in column.metadata.items()}
+        assert notes["doc"], column.name
+        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            assert notes.get("unit") or notes.get("range"), column.name
+
+
+def test_no_two_of_ours_add_a_column_of_one_name(make):
+    added = [column.name for name in OURS for column in make(name).adds]
+    assert sorted(set(added)) == sorted(added)
+    assert all(name.isidentifier() and name == name.lower() for name in added)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_frozen_record_that_refuses_what_it_does_not_know(name, make, tmp_path):
+    operator = make(name)
+    with pytest.raises((FrozenInstanceError, ValidationError)):
+        operator.anything = 1
+    with pytest.raises(ValidationError):
+        registry.find(name)(**parameters(name, tmp_path), no_such_parameter=1)
+    assert all(parameter.kw_only for parameter in fields(operator))
+    assert cloudpickle.loads(cloudpickle.dumps(operator)) == operator
+
+
+def measured(operator: RowOperator, rows: Sequence[int]) -> dict[int, tuple[object, ...]]:
+    """row -> its values, or the class of its error: as the engine would have them."""
+    reads = {"text": pa.array([TEXTS[row] for row in rows], pa.string()), "row": pa.array(rows, pa.int32())}
+    batch = Batch(pa.table(reads), ImageStore(dict(enumerate(IMAGES))), np.array(rows, np.int64))
+    prepared = operator.prepare(batch)
+    found = operator(batch if prepared is None else Batch(prepared))
+    assert sorted(found) == sorted(added.name for added in operator.adds)
+    columns = []
+    for added in operator.adds:
+        values = found[added.name]
+        columns.append(values.cast(added.type) if isinstance(values, pa.Array) else pa.array(values, added.type))
+        assert len(columns[-1]) == len(rows), added.name
+    of_row = zip(*(column.to_pylist() for column in columns), strict=True)
+    failed = {i: (error.kind,) for i, error in batch.failures.items()}
+    return {row: failed.get(i, values) for i, (row, values) in enumerate(zip(rows, of_row, strict=True))}
+
+
+@pytest.mark.parametrize("name", KINDS[RowOperator])
+def test_a_row_is_measured_by_itself(name, make):
+    operator = make(name)
+    assert set(operator.reads) <= {"text", "image"}, "draw what it reads here"
+    operator.setup()
+    whole = measured(operator, ROWS)
+    assert repr(measured(operator, ROWS)) == repr(whole), "twice the same"
+    shuffled = measured(operator, random.Random(0).sample(ROWS, len(ROWS)))
+    assert repr({row: shuffled[row] for row in ROWS}) == repr(whole), "the order does not matter"
+    assert repr({row: measured(operator, [row])[row] for row in ROWS}) == repr(whole), "nor do the neighbours"
+    assert measured(operator, []) == {}
+
+
+@pytest.mark.parametrize("name", KINDS[RowOperator])
+def test_what_it_replaces_is_a_column_it_adds(name, make):
+    operator = make(name)
+    assert set(operator.replaces.values()) <= {added.name for added in operator.adds}
+    assert set(operator.replaces) <= {"text", "image"}
+
+
+def test_the_operator_that_breaks_its_contract_is_caught(make):
+    with pytest.raises(AssertionError, match="odd"):
+        measured(make(BREAKS_ITS_CONTRACT), ROWS)
+
+
+def corpus(operator: Operator) -> pl.DataFrame:
+    rows = {
+        "shard": [row // 8 for row in ROWS],
+        "row": [row % 8 for row in ROWS],
+        "key": [f"k{row % 5}" for row in ROWS],
+    }
+    reads = {name: COLUMNS[name] for name in operator.reads}
+    return pl.DataFrame(rows | reads, schema_overrides={"shard": pl.Int32, "row": pl.Int32})
+
+
+@pytest.mark.parametrize("name", KINDS[CorpusOperator])
+def test_a_corpus_operator_depends_on_the_rows_and_not_on_their_order(name, make, tmp_path):
+    operator = make(name)
+    rows = corpus(operator)
+    exchange = SimpleNamespace(scratch=tmp_path)
+    found = operator(rows.lazy(), exchange)
+    assert found.columns == ["shard", "row", *(added.name for added in operator.adds)]
+    types = {column.name: column.type for column in operator.adds}
+    assert all(found[name].to_arrow().cast(kind).null_count == found[name].null_count() for name, kind in types.items())
+    assert found.height > 0, "there is something to find in COLUMNS"
+    assert set(found.select("shard", "row").rows()) <= set(rows.select("shard", "row").rows())
+    assert found.select("shard", "row").is_duplicated().sum() == 0
+    for seed in (1, 2):
+        again = operator(rows.sample(fraction=1, shuffle=True, seed=seed).lazy(), exchange)
+        assert again.sort("shard", "row").equals(found.sort("shard", "row"))
+    assert operator(rows.clear().lazy(), exchange).is_empty()

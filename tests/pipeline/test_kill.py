@@ -1,4 +1,4 @@
-"""SIGKILL the driver at random moments, run the same command again: bytes and counts of a run that was left alone."""
+"""SIGKILL the driver after a random share of its files, run again: bytes and counts of a run left alone."""
 
 from __future__ import annotations
 
@@ -33,20 +33,23 @@ write: {shard_rows: 60, row_group_mb: 1}
 """
 
 
-def command(folder: Path, out: str) -> list[str]:
+def command(folder: Path, out: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "cupel", "run", str(folder / "r.yaml"), str(folder / "photos")),
         "--out",
-        out,
+        str(out),
         "--json",
     ]
 
 
-def finish(folder: Path, out: str, env: dict[str, str]) -> tuple[dict[str, object], float]:
-    began = time.monotonic()
+def files(corpus: Path) -> int:
+    return sum(len(names) for _, _, names in os.walk(corpus))
+
+
+def finish(folder: Path, out: Path, env: dict[str, str]) -> dict[str, object]:
     done = subprocess.run(command(folder, out), capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout), time.monotonic() - began
+    return json.loads(done.stdout)
 
 
 def curated(result: dict[str, object]) -> dict[str, bytes]:
@@ -56,26 +59,27 @@ def curated(result: dict[str, object]) -> dict[str, bytes]:
 def kill_and_run_again(folder: Path, kills: int, pictures: int, env: dict[str, str]) -> None:
     (folder / "r.yaml").write_text(RECIPE)
     write_folder(folder / "photos", pictures)
-    expected, seconds = finish(folder, str(folder / "reference"), env)
+    expected = finish(folder, folder / "reference", env)
+    whole = files(folder / "reference")
     seed = int(os.environ.get("CUPEL_KILL_SEED", random.randrange(10**6)))
     print(f"CUPEL_KILL_SEED={seed}")
     moments = random.Random(seed)
-    out = str(folder / "killed")
-    survived = 0
+    out = folder / "killed"
+    killed = 0
     for _ in range(kills):
+        done = files(out)
+        moment = done + moments.uniform(0, 0.9) * (whole - done)
         driver = subprocess.Popen(command(folder, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
-        try:
-            driver.wait(moments.uniform(0.1 * seconds, 0.95 * seconds))
-            survived += 1
-        except subprocess.TimeoutExpired:
-            driver.send_signal(signal.SIGKILL)
-            driver.wait()
-    assert survived < kills, "no run was killed: the moments came too late"
-    again, _ = finish(folder, out, env)
+        while driver.poll() is None and files(out) <= moment:
+            time.sleep(0.01)
+        driver.kill()
+        killed += driver.wait() == -signal.SIGKILL
+    assert killed, "every run ended before its moment"
+    again = finish(folder, out, env)
     assert curated(again) == curated(expected)
     same = ("rows_in", "kept", "dropped", "errors")
     assert [again[key] for key in same] == [expected[key] for key in same]
-    assert verify_corpus(out).faults == []
+    assert verify_corpus(str(out)).faults == []
 
 
 def test_three_kills_leave_no_trace(tmp_path, ray_session):

@@ -9,24 +9,25 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from .decode import Header, Pixels, RowError
-from .images import ImageStore
+from .batch import Batch, Model, Submit, loaded, nest, run_here
 
 if TYPE_CHECKING:
     import polars as pl
-    from PIL.Image import Image
 
-T = TypeVar("T")
+__all__ = [
+    "Batch", "CorpusOperator", "Exchange", "Extractor", "Model", "Operator", "Resources", "RowOperator", "Submit",
+    "loaded", "nest", "operator", "run_here",
+]  # fmt: skip
 operator = functools.partial(dataclass, frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 
 
@@ -73,9 +74,10 @@ class RowOperator(Operator):
     def setup(self) -> None:
         """Load what is heavy, once a worker (typically by touching a `cached_property`)."""
 
-    def prepare(self, batch: Batch) -> pa.Table | None:
-        """For GPU operators: turn images and texts into compact tensors on a CPU worker; None: no such step."""
-        return None
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """What it runs by `batch.run`: loaded before the first batch, where the engine has put the GPUs."""
+        return ()
 
     @abstractmethod
     def __call__(self, batch: Batch) -> Mapping[str, pa.Array | Sequence[object] | np.ndarray]:
@@ -105,74 +107,3 @@ class Exchange(Protocol):
     def scratch(self) -> Path:
         """A local folder of its own, emptied afterwards."""
         ...
-
-
-class Batch:
-    """Rows to be measured: their columns, and their images behind `image_bytes`, `headers` and `images`.
-
-    The engine gives an operator only rows that are alive, not yet measured, and have all it reads, so an operator needs
-    no masks. Rows that fail are told by `fail`; the engine nulls their values and records the error.
-    """
-
-    def __init__(self, columns: pa.Table, images: ImageStore | None = None, slots: np.ndarray | None = None) -> None:
-        self.columns = columns
-        self.failures: dict[int, RowError] = {}
-        self._images = images if images is not None else ImageStore()
-        self._slots = slots if slots is not None else np.arange(columns.num_rows)
-
-    @classmethod
-    def of_nodes(cls, documents: pa.Table, nodes: str = "nodes") -> tuple[Batch, pa.Array]:
-        """The nodes of all documents as one batch (no copy of texts), and the offsets to put results back under."""
-        column = _whole(documents.column(nodes))
-        flat = column.flatten()
-        names = [child.name for child in flat.type]
-        table = pa.table(flat.flatten(), names=names)  # `field(i)` would show what lies under a null node
-        offsets = pa.array(np.concatenate([[0], np.cumsum(column.value_lengths().fill_null(0))]), pa.int32())
-        images = table.column("image").to_pylist() if "image" in table.column_names else []
-        return cls(table, ImageStore(dict(enumerate(images)))), offsets
-
-    def __len__(self) -> int:
-        return int(self.columns.num_rows)
-
-    def column(self, name: str) -> pa.Array:
-        """One column as one Arrow array."""
-        return _whole(self.columns.column(name))
-
-    def take(self, rows: np.ndarray) -> Batch:
-        """The given rows as a batch of their own, sharing fetched bytes and decoded pixels."""
-        return Batch(self.columns.take(pa.array(rows)), self._images, self._slots[rows])
-
-    def fail(self, row: int, error: RowError) -> None:
-        """This row could not be measured."""
-        self.failures.setdefault(row, error.bare())
-
-    def image_bytes(self) -> Iterator[tuple[int, bytes]]:
-        """(row, encoded bytes) of every row whose image can be had."""
-        return self._each(self._images.data)
-
-    def headers(self) -> Iterator[tuple[int, Header]]:
-        """(row, header) without decoding pixels."""
-        return self._each(self._images.header)
-
-    def images(self, request: Pixels) -> Iterator[tuple[int, Image]]:
-        """(row, pixels) of every image that decodes; the others are failed with their class."""
-        return self._each(lambda slot: self._images.pixels(slot, request))
-
-    def _each(self, get: Callable[[int], T]) -> Iterator[tuple[int, T]]:
-        for row, slot in enumerate(self._slots):
-            try:
-                value = get(int(slot))
-            except RowError as error:
-                self.fail(row, error)
-            else:
-                yield row, value
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """One array; copied only where there are several chunks."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def nest(offsets: pa.Array, values: pa.Array) -> pa.ListArray:
-    """Put node results back under their documents: the inverse of `Batch.of_nodes`."""
-    return pa.ListArray.from_arrays(offsets, values)

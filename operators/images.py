@@ -1,9 +1,11 @@
-"""The images of a batch: fetched bytes, parsed headers and decoded pixels, each made once for all operators."""
+"""The images of a batch: bytes, headers, pixels and models' outputs, each made once for all operators."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
 
 from .decode import Header, Pixels, RowError, decode, read_header
 
@@ -19,6 +21,9 @@ class ImageStore:
 
     def __init__(self, images: Mapping[int, bytes | RowError | None] | None = None) -> None:
         self._images = dict(images or {})
+        self.outputs: dict[
+            Hashable, dict[int, np.ndarray | RowError]
+        ] = {}  # model -> slot -> what it made of the image
         self._headers: dict[int, Header | RowError] = {}
         self._pixels: dict[tuple[int, Pixels], Image | RowError] = {}
 

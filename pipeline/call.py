@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from ray.exceptions import RayError
 
-from ..operators.base import Batch, RowOperator
+from ..operators import base
+from ..operators.base import Batch, RowOperator, Submit
 from ..operators.decode import RowError
 from .plan import MeasureStep
 from .shard import ShardView, crumb_path
@@ -19,23 +21,30 @@ PASSING = (RayError,)  # the cluster's faults, not the row's: the task fails and
 
 Columns = dict[str, pa.Array]
 Failures = dict[int, RowError]
-Score = Callable[["MeasureStep", pa.Table], tuple[Columns, Failures]]  # what `prepare` made -> columns, failed rows
 
 _loaded: dict[str, RowOperator] = {}
+
+
+class SetupError(Exception):
+    """An operator cannot be set up: a model that is missing or damaged. In words for the user."""
 
 
 def loaded(step: MeasureStep) -> RowOperator:
     """The step's operator after `setup()`, loaded once per worker process and fingerprint."""
     if step.fingerprint not in _loaded:
-        step.operator.setup()
+        with setting_up(step.label):
+            step.operator.setup()
         _loaded[step.fingerprint] = step.operator
     return _loaded[step.fingerprint]
 
 
-def score_here(step: MeasureStep, prepared: pa.Table) -> tuple[Columns, Failures]:
-    """Score what `prepare` made, in this process."""
-    batch = Batch(prepared)
-    return checked(step, loaded(step)(batch), len(batch)), batch.failures
+@contextmanager
+def setting_up(label: str) -> Iterator[None]:
+    """Whatever goes wrong in a `setup()` is no row's fault."""
+    try:
+        yield
+    except Exception as error:
+        raise SetupError(f"{label}: {error}") from error
 
 
 class ContractError(Exception):
@@ -62,30 +71,26 @@ def checked(step: MeasureStep, result: Mapping[str, object], length: int) -> Col
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Calls operators for one shard. `on_gpu` scores the steps that ask for a GPU; without it they are scored here."""
+    """Calls operators for one shard. `on_gpu` runs models on GPU workers; without it they run here."""
 
     view: ShardView
-    on_gpu: Score | None = None
+    on_gpu: Submit | None = None
 
     def load(self, step: MeasureStep) -> None:
-        """Load what the step needs in this process; a model for the GPU need not be loaded here."""
-        if not (self.on_gpu and step.operator.needs.gpus):
-            loaded(step)
+        """Load what the step needs in this process; GPU workers have loaded their models by now."""
+        loaded(step)
+        for model in () if self.on_gpu else step.operator.models:
+            with setting_up(step.label):
+                base.loaded(model)
 
     def call(self, step: MeasureStep, batch: Batch, rows: np.ndarray) -> tuple[Columns, Failures]:
         """The operator's columns for a batch. An exception is pinned on the row that raises it by halving the batch."""
         if self.view.job.careful and len(batch) > 1 and self._suspect(rows):
             return self._halves(step, batch, rows)
         self._leave_crumb(step, rows)
-        score = self.on_gpu if step.operator.needs.gpus else None
-        operator = step.operator if score else loaded(step)  # a model for the GPU need not be loaded here
         try:
-            prepared = operator.prepare(batch)
-            if prepared is None:
-                return checked(step, operator(batch), len(batch)), batch.failures
-            values, failures = (score or score_here)(step, prepared)
-            return values, batch.failures | failures
-        except (ContractError, *PASSING):
+            return checked(step, loaded(step)(batch), len(batch)), batch.failures
+        except (ContractError, SetupError, *PASSING):
             raise
         except Exception as error:  # noqa: BLE001  the row border: it becomes an error entry
             if len(batch) > 1:

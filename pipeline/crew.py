@@ -25,7 +25,7 @@ from ray.exceptions import (
 )
 
 from ..operators.source.base import ShardError
-from .call import ContractError
+from .call import ContractError, SetupError
 from .plan import Plan
 from .shard import Careful, Job, crumb_path
 from .store import DiskFullError, Store
@@ -182,7 +182,7 @@ class Crew(Generic[R]):
             yield from self._died(task)
         elif isinstance(cause, ShardError):
             yield Done(job=task.jobs[0], unreadable=str(cause))
-        elif isinstance(cause, ContractError):
+        elif isinstance(cause, ContractError | SetupError):
             raise RunError(str(cause)) from None
         elif isinstance(cause, DiskFullError):
             raise cause from None

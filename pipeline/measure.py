@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..operators.base import Batch
+from ..operators.base import Batch, Submit
 from ..operators.decode import RowError
 from ..operators.images import ImageStore
 from ..operators.source.base import Images, Rows
 from ..schemas.corpus import ERRORS, ROW, STATE, State
-from .call import Caller, Score
+from .call import Caller
 from .keep import Mask, decide
 from .plan import CorpusStep, KeepStep, MeasureStep, PlannedStep
 from .shard import ShardView, selected, version_path, walk
@@ -41,7 +41,7 @@ class Report:
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
-def measure(view: ShardView, until: int, on_gpu: Score | None = None) -> Report:
+def measure(view: ShardView, until: int, on_gpu: Submit | None = None) -> Report:
     """Measure every row of the shard that is alive where a step comes and has no entry yet; commit; forget."""
     report = Report(shard=view.shard.id)
     if walk(view, until).missing is None:
@@ -96,7 +96,7 @@ class _Window:
 class _Run:
     """The steps of a stretch over the batches of a shard, collecting what they measure."""
 
-    def __init__(self, view: ShardView, until: int, report: Report, on_gpu: Score | None) -> None:
+    def __init__(self, view: ShardView, until: int, report: Report, on_gpu: Submit | None) -> None:
         self.view, self.report = view, report
         self.steps: tuple[PlannedStep, ...] = view.plan.steps[:until]
         self.results: dict[int, list[pa.Table]] = defaultdict(list)
@@ -241,7 +241,7 @@ class _Run:
         if "image" in step.reads and not step.reads_image:  # a transform's version of the image
             encoded = window.columns[step.reads["image"]].take(take).to_pylist()
             images, slots = ImageStore(dict(enumerate(encoded))), np.arange(len(rows))
-        return Batch(pa.table(columns), images, slots)
+        return Batch(pa.table(columns), images, slots, self.caller.on_gpu)
 
     def commit(self) -> None:
         """Publish what was measured, errors first: a score file says that the shard's errors are there too."""

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
+from ..operators.base import RowOperator
 from ..operators.source import open_source
 from ..operators.source.base import Scan, Shard, ShardError, Source
 from ..schemas.corpus import FILES, Manifest
@@ -32,6 +33,7 @@ from .crew import DEATHS, Crew, RunError, WorkerDiedError
 from .cut import funnel_of, made_already, manifest_of, note_retry, source_digest
 from .exchange import barrier_done
 from .funnel import Funnel
+from .gpu import Gpu, start_workers
 from .ledger import Counts, totals
 from .plan import CorpusStep, KeepStep, MeasureStep, Plan, check_operators, make_plan
 from .progress import Reporter, Silent
@@ -47,7 +49,7 @@ from .read import (
 from .recipe_file import RecipeError, RecipeFile, load_recipe, recipe_as_yaml
 from .shard import Job
 from .store import DiskFullError, Store, Written, open_store
-from .tasks import Gpu, GpuWorker, Swept, advance, cross, scan_file, weigh, write_curated
+from .tasks import Swept, advance, cross, scan_file, weigh, write_curated
 from .write import pack
 
 T = TypeVar("T")
@@ -219,12 +221,13 @@ class Engine:
         stage = f"to {plan.steps[barrier].label}" if barrier is not None else "decide"
         self.progress.begin(stage, sum(shard.rows for shard in shards))
         plan_ref, source_ref = ray.put(plan), ray.put(self.source)
-        needs = [step.operator.needs for step in plan.steps[slice(*stretch)] if isinstance(step, MeasureStep)]
+        operators = [step.operator for step in plan.steps[slice(*stretch)] if isinstance(step, MeasureStep)]
+        gpus = self._gpus(operators)
+        needs = [operator.needs for operator in operators if not (gpus and operator.needs.gpus)]
         task = advance.options(
             num_cpus=max([1.0, *(need.cpus for need in needs)]),
-            memory=max([0.0, *(need.memory_gb for need in needs)]) * 2**30,
+            memory=min(max([0.0, *(need.memory_gb for need in needs)]) * 2**30, self.resources.get("memory", 0.0)),
         )
-        gpus = self._gpus([need.gpus for need in needs if need.gpus])
         crew: Crew[Swept] = Crew(
             plan=plan,
             store=self.store,
@@ -249,13 +252,17 @@ class Engine:
             self.tally.files += done.result.files
         return [shard for shard in shards if shard.id not in lost]
 
-    def _gpus(self, shares: list[float]) -> list[Gpu]:
+    def _gpus(self, operators: Sequence[RowOperator]) -> list[Gpu]:
         """As many workers as the cluster has room for on its GPUs; none where no step asks or no GPU is there."""
-        have = self.resources.get("GPU", 0.0)
-        if not shares or have < max(shares):
+        asking = [operator for operator in operators if operator.needs.gpus]
+        have, share = self.resources.get("GPU", 0.0), max([0.0, *(operator.needs.gpus for operator in asking)])
+        if not asking or have < share:
             return []
-        worker = ray.remote(num_gpus=max(shares), num_cpus=0, max_restarts=3)(GpuWorker)
-        return [worker.remote() for _ in range(int(have / max(shares)))]
+        models = {model: None for operator in asking for model in operator.models}
+        try:
+            return start_workers(share, int(have / share), list(models))
+        except ray.exceptions.RayTaskError as error:
+            raise RunError(str(error.cause)) from error
 
     def _write(self, plan: Plan, shards: Sequence[Shard]) -> None:
         """Weigh the kept rows, pack them into files, write the files."""

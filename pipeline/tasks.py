@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
 import ray
-from ray.actor import ActorProxy
 
+from ..operators.base import Model
 from ..operators.source.base import Scan, Shard, ShardError, Source
-from .call import Columns, Failures, score_here
 from .exchange import hand_in, run_barrier
+from .gpu import Gpu
 from .ledger import Counts, count, write_decision
 from .measure import Report, measure
-from .plan import CorpusStep, KeepStep, MeasureStep, Plan
+from .plan import CorpusStep, KeepStep, Plan
 from .read import save_members, with_members
 from .shard import Job, ShardView, walk
 from .store import Written, open_store
@@ -42,18 +41,6 @@ def scan_file(source: Source, out: str, file: str) -> Scan | str:
         return str(error)
 
 
-class GpuWorker:
-    """Holds the models of the steps that ask for a GPU; CPU tasks prepare tensors and feed it."""
-
-    @ray.method
-    def score(self, step: MeasureStep, prepared: pa.Table) -> tuple[Columns, Failures]:
-        """The step's columns, and the rows that failed."""
-        return score_here(step, prepared)
-
-
-Gpu = ActorProxy[GpuWorker]
-
-
 @ray.remote(max_retries=0)
 def advance(
     plan: Plan, out: str, source: Source, jobs: list[Job], barrier: int | None, gpus: Sequence[Gpu] = ()
@@ -62,8 +49,9 @@ def advance(
     began = time.perf_counter()
     turn = itertools.cycle(gpus)
 
-    def on_gpu(step: MeasureStep, prepared: pa.Table) -> tuple[Columns, Failures]:
-        return ray.get(next(turn).score.remote(step, prepared))
+    def on_gpu(model: Model, prepared: np.ndarray) -> Callable[[], np.ndarray]:
+        answer = next(turn).run.remote(model, prepared)
+        return lambda: ray.get(answer)
 
     store = open_store(out)
     swept = []

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from PIL import ImageOps
 
-from cupel.operators.base import Batch, Resources, RowOperator, operator
+from cupel.operators.base import Batch, Model, Resources, RowOperator, operator
 from cupel.operators.decode import Pixels
 from cupel.schemas.fields import field
 
@@ -99,21 +100,40 @@ class Invert(RowOperator):
         return {"negative": values}
 
 
+@dataclass(frozen=True)
+class PidModel(Model):
+    """The process that runs it, and the mean of the array that `prepare` made."""
+
+    reads = "text"
+    width = 2
+
+    def setup(self) -> None:
+        pass
+
+    def prepare(self, batch: Batch) -> np.ndarray:
+        texts = batch.column("text").to_pylist()
+        codes = np.full((len(batch), 200), -1, np.int32)
+        for row, text in enumerate(texts):
+            codes[row, : len(text)] = [ord(letter) for letter in text[:200]]
+        return codes
+
+    def __call__(self, prepared: np.ndarray) -> np.ndarray:
+        means = [row[row >= 0].mean() if (row >= 0).any() else 0.0 for row in prepared]
+        return np.array([[os.getpid(), mean] for mean in means], np.float32)
+
+
 @operator
 class Pid(RowOperator):
-    """Asks for a GPU and measures a tensor that `prepare` made: the process that scored, and the mean of the tensor."""
+    """Asks for a GPU and measures an array that its model prepares: the process that ran it, and its mean."""
 
     reads = ("text",)
     adds = (field("pid", pa.int64(), "process"), field("mean_code", pa.float64(), "mean code point"))
     needs = Resources(gpus=1.0)
+    models = (PidModel(),)
 
-    def prepare(self, batch: Batch) -> pa.Table:
-        codes = [[ord(letter) for letter in text] for text in batch.column("text").to_pylist()]
-        return pa.table({"codes": pa.array(codes, pa.list_(pa.int32()))})
-
-    def __call__(self, batch: Batch) -> dict[str, list[float] | list[int]]:
-        codes = batch.column("codes").to_pylist()
-        return {"pid": [os.getpid()] * len(batch), "mean_code": [float(np.mean(c)) if c else 0.0 for c in codes]}
+    def __call__(self, batch: Batch) -> dict[str, np.ndarray]:
+        found = batch.run(self.models[0])
+        return {"pid": found[:, 0].astype(np.int64), "mean_code": found[:, 1]}
 
 
 @operator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
@@ -108,6 +108,10 @@ class Batch:
     def take(self, rows: np.ndarray) -> Batch:
         """The given rows as a batch of their own, sharing fetched bytes and decoded pixels."""
         return Batch(self.columns.take(pa.array(rows)), self._images, self._slots[rows], self._submit)
+
+    def of_texts(self, texts: Sequence[str]) -> Batch:
+        """Other texts, to be run by models where this batch's are."""
+        return Batch(pa.table({"text": pa.array(texts, pa.string())}), submit=self._submit)
 
     def fail(self, row: int, error: RowError) -> None:
         """This row could not be measured."""

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
-from ..operators.source.base import SourceError
-from .catalogue import Page, operator_page, operators_table, recipe_page, recipes_table
-from .crew import RunError
+from . import models
+from .catalogue import operator_page, operators_table, recipe_page, recipes_table
 from .progress import Terminal
-from .read import CorpusError
-from .recipe_file import RecipeError
+from .told import FAULTY, INCOMPLETE, JsonOpt, fail, given, print_json, show_page, told
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,73 +23,33 @@ app = typer.Typer(
     Example: cupel run pairs_starter photos/ --out corpus
     """,
 )
-
-FAULTY, MISTAKEN, INCOMPLETE, STOPPED = 1, 2, 3, 130  # exit codes
-
-
-def _given(value: str | None) -> str | None:
-    """An unset shell variable would otherwise mean the current folder."""
-    if value == "":
-        raise typer.BadParameter("is empty")
-    return value
-
+app.add_typer(models.app, name="models")
 
 RecipeArg = Annotated[
     str,
     typer.Argument(
-        metavar="RECIPE", callback=_given, help="A shipped recipe's name (see `cupel recipes`) or a YAML file."
+        metavar="RECIPE", callback=given, help="A shipped recipe's name (see `cupel recipes`) or a YAML file."
     ),
 ]
 InputArg = Annotated[
     str | None,
     typer.Argument(
         metavar="INPUT",
-        callback=_given,
+        callback=given,
         help="Folder, table or tar files, local or s3://; replaces what the recipe reads.",
     ),
 ]
-CorpusArg = Annotated[str, typer.Argument(metavar="CORPUS", callback=_given, help="Corpus folder, local or s3://.")]
-NameArg = Annotated[str | None, typer.Argument(metavar="NAME", callback=_given, help="Show this one in full.")]
-JsonOpt = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
+CorpusArg = Annotated[str, typer.Argument(metavar="CORPUS", callback=given, help="Corpus folder, local or s3://.")]
+NameArg = Annotated[str | None, typer.Argument(metavar="NAME", callback=given, help="Show this one in full.")]
 RayOpt = Annotated[
     str | None,
     typer.Option(
         "--ray-address",
         metavar="A",
-        callback=_given,
+        callback=given,
         help="A Ray cluster: auto or HOST:6379. Default: $RAY_ADDRESS, or an embedded Ray.",
     ),
 ]
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """What a user can mend is told in a line, without a traceback."""
-    try:
-        yield
-    except (RecipeError, SourceError, CorpusError, RunError) as error:
-        _fail(str(error))
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror}" if error.strerror else str(error))
-    except ValidationError as error:
-        _fail(f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}")
-    except KeyboardInterrupt:
-        print("stopped; what was measured is kept, and the same command goes on from there", file=sys.stderr)
-        raise typer.Exit(STOPPED) from None
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"cupel: {message}", file=sys.stderr)
-    raise typer.Exit(MISTAKEN)
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False))
-
-
-def _show(page: Page, as_json: bool) -> None:
-    _print_json(page.json) if as_json else Console().print(page.renderable(), highlight=False)
 
 
 @app.command()
@@ -103,7 +57,7 @@ def run(
     recipe: RecipeArg,
     input: InputArg = None,
     out: Annotated[
-        str, typer.Option("--out", "-o", metavar="CORPUS", callback=_given, help="Corpus folder, local or s3://.")
+        str, typer.Option("--out", "-o", metavar="CORPUS", callback=given, help="Corpus folder, local or s3://.")
     ] = "corpus",
     ray_address: RayOpt = None,
     no_write: Annotated[bool, typer.Option("--no-write", help="Decide only; write no curated shards.")] = False,
@@ -123,7 +77,7 @@ def run(
 
     Example: cupel run pairs_starter photos/ --out corpus
     """
-    with _told():
+    with told():
         from .run import run as run_recipe
 
         with Terminal() as progress:
@@ -138,7 +92,7 @@ def run(
                 progress=progress,
             )
     if as_json:
-        _print_json(funnel.as_dict())
+        print_json(funnel.as_dict())
     else:
         console = Console(highlight=False, soft_wrap=True)
         console.print(funnel.table())
@@ -158,7 +112,7 @@ def check(
     out: Annotated[
         str | None,
         typer.Option(
-            "--out", "-o", metavar="CORPUS", callback=_given, help="Say what is measured already in this corpus."
+            "--out", "-o", metavar="CORPUS", callback=given, help="Say what is measured already in this corpus."
         ),
     ] = None,
     sample: Annotated[
@@ -171,12 +125,12 @@ def check(
 
     Example: cupel check pairs_starter photos/ --sample 500
     """
-    with _told():
+    with told():
         from .check import check_recipe
 
         with Terminal() as progress:
             plan = check_recipe(recipe, input, out=out, sample=sample, ray_address=ray_address, progress=progress)
-    _print_json(plan.as_dict()) if as_json else Console(highlight=False).print(plan.table())
+    print_json(plan.as_dict()) if as_json else Console(highlight=False).print(plan.table())
 
 
 @app.command()
@@ -187,12 +141,12 @@ def verify(corpus: CorpusArg, as_json: JsonOpt = False) -> None:
 
     Example: cupel verify corpus
     """
-    with _told():
+    with told():
         from .verify import verify_corpus
 
         found = verify_corpus(corpus)
     if as_json:
-        _print_json(found.as_dict())
+        print_json(found.as_dict())
     else:
         for line in found.lines():
             print(line)
@@ -203,7 +157,7 @@ def verify(corpus: CorpusArg, as_json: JsonOpt = False) -> None:
 @app.command()
 def export(
     cut: Annotated[
-        str, typer.Argument(metavar="CUT", callback=_given, help="A cut's folder, or a corpus with one cut.")
+        str, typer.Argument(metavar="CUT", callback=given, help="A cut's folder, or a corpus with one cut.")
     ],
     to: Annotated[
         Literal["webdataset", "parquet", "uids"],
@@ -214,7 +168,7 @@ def export(
     out: Annotated[
         str,
         typer.Option(
-            "--out", "-o", metavar="OUT", callback=_given, help="Folder for webdataset and parquet, .npy file for uids."
+            "--out", "-o", metavar="OUT", callback=given, help="Folder for webdataset and parquet, .npy file for uids."
         ),
     ],
     as_json: JsonOpt = False,
@@ -223,12 +177,12 @@ def export(
 
     Example: cupel export corpus/cuts/pairs_starter-1a2b3c4d --to webdataset --out tars
     """
-    with _told():
+    with told():
         from .export import export_cut
 
         result = export_cut(cut, to, out)
     if as_json:
-        return _print_json(result)
+        return print_json(result)
     print(f"{result['rows']:,} rows in {result['files']:,} files: {out}")
     for lack in ("image", "text"):
         if result.get(f"without_{lack}"):
@@ -243,9 +197,9 @@ def operators(name: NameArg = None, as_json: JsonOpt = False) -> None:
     Example: cupel operators image.phash
     """
     try:
-        _show(operator_page(name) if name else operators_table(), as_json)
+        show_page(operator_page(name) if name else operators_table(), as_json)
     except KeyError as error:
-        _fail(f"{error.args[0]} (`cupel operators` lists them)")
+        fail(f"{error.args[0]} (`cupel operators` lists them)")
 
 
 @app.command()
@@ -258,8 +212,8 @@ def recipes(name: NameArg = None, as_json: JsonOpt = False) -> None:
         if name and not as_json:
             print(recipe_page(name)["yaml"], end="")
         elif name:
-            _print_json(recipe_page(name))
+            print_json(recipe_page(name))
         else:
-            _show(recipes_table(), as_json)
+            show_page(recipes_table(), as_json)
     except KeyError as error:
-        _fail(str(error.args[0]))
+        fail(str(error.args[0]))

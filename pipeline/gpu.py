@@ -15,7 +15,7 @@ CALLS = 64  # that may wait in a worker
 TOGETHER = 1024  # rows of several calls that are computed at once
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class _Call:
     model: Model
     prepared: np.ndarray

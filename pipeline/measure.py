@@ -178,9 +178,10 @@ class _Run:
             rows = np.flatnonzero(todo)
             table = self._measured(window, step, rows)
             self.results[step.index].append(table)
-            mask = pa.array(todo)
+            # Old and new, one after the other: any type can be taken from (there are embeddings).
+            place = pa.array(np.where(todo, len(todo) + np.cumsum(todo) - 1, np.arange(len(todo))))
             for old, name in step.names.items():
-                known[name] = pc.replace_with_mask(known[name], mask, table.column(old).combine_chunks())
+                known[name] = pa.chunked_array([known[name], *table.column(old).chunks]).take(place).combine_chunks()
             skipped = pc.sum(pc.equal(table.column("state"), State.NOT_APPLICABLE.value)).as_py()
             self.report.measured[step.label] += len(rows) - skipped
         window.columns |= known

@@ -254,7 +254,7 @@ class Engine:
 
     def _gpus(self, operators: Sequence[RowOperator]) -> list[Gpu]:
         """As many workers as the cluster has room for on its GPUs; none where no step asks or no GPU is there."""
-        asking = [operator for operator in operators if operator.needs.gpus]
+        asking = [operator for operator in operators if operator.needs.gpus and operator.models]
         have, share = self.resources.get("GPU", 0.0), max([0.0, *(operator.needs.gpus for operator in asking)])
         if not asking or have < share:
             return []

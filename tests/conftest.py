@@ -91,3 +91,11 @@ def ray_session(s3_server: Faults) -> Iterator[None]:
     yield
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def small_clip(tmp_path_factory) -> Path:
+    """The folder of a CLIP with random weights: 64 px, 32 tokens, 256 numbers an image."""
+    from small_clip import make_clip
+
+    return make_clip(tmp_path_factory.mktemp("clip") / "small")

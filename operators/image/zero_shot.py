@@ -1,0 +1,78 @@
+"""image.zero_shot: which of some labels the image looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from ...schemas.fields import field
+from ..base import Batch, Model, operator
+from ..models._clip_operator import ImageClipOperator, label_vectors
+from ..models.labels import list_file, read_labels
+
+
+@operator
+class ZeroShot(ImageClipOperator):
+    """CLIP's zero-shot classification: the label whose text is nearest to the image, with its probability.
+
+    A label's vector is the mean of its prompts' (one a template); probabilities are softmax(cosine / temperature) over
+    the labels (Radford et al., arXiv:2103.00020, 3.1). `watch` names labels one is on the look-out for:
+    `zero_shot_watched` counts those among the two best, which is LAION-400M's tag with `labels: laion_nsfw`: 0 is
+    UNLIKELY, 1 UNSURE, 2 NSFW (its own template is the bare label). `zero_shot_scores` has all cosines, so that
+    another rule needs no second pass. Shipped lists: laion_nsfw, laion_underage, laion_animals (LAION-400M's, with the
+    comma that was missing in its code put in), watermark, coco_objects.
+    """
+
+    labels: str | tuple[str, ...] = Field(
+        "coco_objects", description="a list of labels, a text file with one a line, or the name of a shipped list"
+    )
+    watch: tuple[str, ...] = Field((), description="labels to count in zero_shot_watched; shipped lists have their own")
+    templates: tuple[str, ...] = Field(("{}",), min_length=1, description="prompts; {} stands for the label")
+    temperature: float = Field(0.01, gt=0, description="CLIP's learned one is 0.01")
+
+    adds = (
+        field("zero_shot_label", pa.string(), "the label nearest to the image"),
+        field("zero_shot_second", pa.string(), "the label next to it"),
+        field("zero_shot_probability", pa.float32(), "probability of the nearest label", range="0 to 1"),
+        field("zero_shot_watched", pa.int8(), "how many of these two labels are watched for", range="0 to 2"),
+        field("zero_shot_watched_probability", pa.float32(), "probability of all watched labels", range="0 to 1"),
+        field("zero_shot_scores", pa.list_(pa.float32()), "cosine of the image and each label, in the list's order"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names, _ = read_labels(self.labels)
+        for label in self.watch:
+            if label not in names:
+                raise ValueError(f"watch names {label!r}, which is none of the labels")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        lists = (list_file(self.labels),) if isinstance(self.labels, str) else ()
+        return (*super().files, *lists)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return (*super().models, self.text_tower)
+
+    def __call__(self, batch: Batch) -> Mapping[str, pa.Array | Sequence[object] | np.ndarray]:
+        names, watched = read_labels(self.labels)
+        scores = self.vectors(batch) @ label_vectors(batch, self.text_tower, names, self.templates).T
+        odds = np.exp((scores - scores.max(axis=1, keepdims=True)) / self.temperature)
+        probability = odds / odds.sum(axis=1, keepdims=True)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :2]
+        watch = np.isin(names, self.watch or watched)
+        return {
+            "zero_shot_label": [names[i] for i in best[:, 0]],
+            "zero_shot_second": [names[i] for i in best[:, 1]],
+            "zero_shot_probability": probability.max(axis=1),
+            "zero_shot_watched": watch[best].sum(axis=1).astype(np.int8),
+            "zero_shot_watched_probability": probability[:, watch].sum(axis=1),
+            "zero_shot_scores": pa.FixedSizeListArray.from_arrays(pa.array(scores.reshape(-1)), len(names)).cast(
+                pa.list_(pa.float32())
+            ),
+        }

@@ -1,0 +1,1 @@
+"""Networks that operators run: where their weights lie, how they are loaded, and the small ones that are shipped."""

@@ -1,0 +1,96 @@
+"""What the operators that run a CLIP-like model share: its parameters, its towers, its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from ..base import Batch, Model, Resources, RowOperator, operator
+from .clip import Decode, ImageTower, Precision, TextTower
+from .weights import model_config, weights_files
+
+
+@operator
+class ClipOperator(RowOperator):
+    """Names a model by `model` and `pretrained`; operators that name the same one share its network and its outputs."""
+
+    model: str = Field(
+        "ViT-B-32",
+        description="a model of open_clip's, a folder with an open_clip_config.json, or cupel-tiny (shipped)",
+    )
+    pretrained: str = Field(
+        "openai",
+        description="a tag of open_clip's (`cupel models list` shows them) or a file of weights: safetensors, or a "
+        "torch file that needs no pickle; nothing for a folder or cupel-tiny",
+    )
+    decode: Decode = Field(
+        "full",
+        description="full: open_clip's own transform. scaled: a JPEG is decoded at 1/2 to 1/8 of its size where that "
+        "is still as large as the model's input; several times faster for large ones",
+    )
+    precision: Precision = Field(
+        "auto", description="auto: bf16 on a GPU, fp32 on a CPU (scores differ by 0.002 at most), or one of the two"
+    )
+
+    needs = Resources(gpus=1.0, memory_gb=2.0)
+
+    def __post_init__(self) -> None:
+        model_config(self.model)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return weights_files(self.model, self.pretrained)
+
+    @property
+    def image_tower(self) -> ImageTower:
+        """Images to unit vectors."""
+        return ImageTower(model=self.model, pretrained=self.pretrained, precision=self.precision, decode=self.decode)
+
+    @property
+    def text_tower(self) -> TextTower:
+        """Texts to unit vectors."""
+        return TextTower(model=self.model, pretrained=self.pretrained, precision=self.precision)
+
+
+@operator
+class ImageClipOperator(ClipOperator):
+    """Looks at images only, or at their embeddings where an earlier step kept them."""
+
+    column: str | None = Field(
+        None,
+        description="a column of image embeddings of this model that an earlier step kept (pair.clip_similarity with "
+        "`embeddings: true`): no image is decoded and no network runs over it",
+    )
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.column or "image",)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return () if self.column else (self.image_tower,)
+
+    def vectors(self, batch: Batch) -> np.ndarray:
+        """Unit vectors (rows, embed_dim) fp32; NaN where the image fails."""
+        if self.column is None:
+            return batch.run(self.image_tower)
+        kept, width = batch.column(self.column), self.image_tower.width
+        found = np.asarray(kept.flatten(), np.float32).reshape(len(kept), -1)
+        if len(found) and found.shape[1] != width:
+            raise ValueError(f"column {self.column!r} has {found.shape[1]} numbers a row; {self.model} has {width}")
+        return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+_labels: dict[tuple[TextTower, tuple[str, ...], tuple[str, ...]], np.ndarray] = {}
+
+
+def label_vectors(batch: Batch, tower: TextTower, labels: tuple[str, ...], templates: tuple[str, ...]) -> np.ndarray:
+    """A unit vector a label (labels, embed_dim): the mean over the templates, as CLIP's prompt ensembles; made once."""
+    key = (tower, labels, templates)
+    if key not in _labels:
+        prompts = [template.replace("{}", label) for label in labels for template in templates]
+        vectors = batch.of_texts(prompts).run(tower)[:, :-1].reshape(len(labels), len(templates), -1).mean(axis=1)
+        _labels[key] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return _labels[key]

@@ -1,0 +1,271 @@
+"""CLIP's two towers as models that operators run: images and captions to unit vectors.
+
+Preparation is open_clip's own transform up to the last pixel and its own tokenizer; normalisation and the towers run
+where the network is, in bf16 on a GPU and fp32 on a CPU. Both towers of a model are one network in a worker, whoever
+names it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from ..batch import Batch, Model
+from ..decode import Pixels
+from .weights import CONFIG, ModelError, checked_weights, is_file_name, model_config, model_folder
+
+if TYPE_CHECKING:
+    import torch
+
+Decode = Literal["full", "scaled"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+ON_GPU: Final = 1024  # rows computed at once; halved for good when the memory does not hold them
+ON_CPU: Final = 32
+STEP: Final = 8  # captions are cut to the longest one's tokens, rounded up: fewer shapes, fewer GPU kernels to choose
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tower(Model):
+    """One tower of a CLIP-like model: open_clip's name and tag, a file of weights, or a folder."""
+
+    model: str
+    pretrained: str = ""
+    precision: Precision = "auto"
+
+    @property
+    def width(self) -> int:
+        return int(model_config(self.model)["embed_dim"])
+
+    def setup(self) -> None:
+        network(self.model, self.pretrained, self.precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTower(Tower):
+    """Images to unit vectors (rows, embed_dim). Prepared: uint8 (rows, height, width, 3)."""
+
+    decode: Decode = "full"
+
+    @property
+    def reads(self) -> str:
+        return "image"
+
+    def prepare(self, batch: Batch) -> np.ndarray:
+        """Decode, resize and crop as open_clip does; `scaled` decodes a JPEG no larger than the size needed."""
+        transform, (height, width) = geometry(self.model, self.pretrained)
+        request = Pixels(min_side_px=max(height, width) if self.decode == "scaled" else None)
+        pixels = np.zeros((len(batch), height, width, 3), np.uint8)
+        for row, image in batch.images(request):
+            pixels[row] = np.asarray(transform(image))
+        return pixels
+
+    def __call__(self, prepared: np.ndarray) -> np.ndarray:
+        return network(self.model, self.pretrained, self.precision).images(prepared)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTower(Tower):
+    """Captions to unit vectors, and 1 where the caption was longer than the context (rows, embed_dim + 1).
+
+    Prepared: token ids (rows, context length + 1); the last one says whether more followed.
+    """
+
+    rows = 256
+
+    @property
+    def reads(self) -> str:
+        return "text"
+
+    @property
+    def width(self) -> int:
+        return super().width + 1
+
+    def prepare(self, batch: Batch) -> np.ndarray:
+        return tokenize(self.model, batch.column("text").to_pylist())
+
+    def __call__(self, prepared: np.ndarray) -> np.ndarray:
+        return network(self.model, self.pretrained, self.precision).texts(prepared)
+
+
+@functools.cache
+def geometry(model: str, pretrained: str) -> tuple[Callable[[Any], Any], tuple[int, int]]:
+    """open_clip's evaluation transform up to the uint8 image, and that image's height and width."""
+    from open_clip.transform import MaybeToTensor, Normalize, image_transform_v2
+
+    settings = preprocessing(model, pretrained)
+    steps = image_transform_v2(settings, is_train=False).transforms
+    picture = [step for step in steps if not isinstance(step, MaybeToTensor | Normalize)]
+    size = (settings.size, settings.size) if isinstance(settings.size, int) else tuple(settings.size)
+
+    def transform(image: Any) -> Any:
+        for step in picture:
+            image = step(image)
+        return image
+
+    return transform, size
+
+
+@functools.cache
+def preprocessing(model: str, pretrained: str) -> Any:
+    """open_clip's PreprocessCfg: size, mean, std, interpolation, how to make it square."""
+    import open_clip
+    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
+    settings: dict[str, Any] = {}
+    if folder := model_folder(model):
+        import json
+
+        settings = json.loads((folder / CONFIG).read_text()).get("preprocess_cfg", {})
+    elif not is_file_name(pretrained):
+        settings = open_clip.get_pretrained_cfg(model, pretrained)
+    size = model_config(model)["vision_cfg"].get("image_size", 224)
+    return PreprocessCfg(**merge_preprocess_dict(merge_preprocess_dict(PreprocessCfg(), settings), {"size": size}))
+
+
+@functools.cache
+def tokenizer(model: str) -> Any:
+    """The model's own tokenizer. ModelError where its files are not here."""
+    import open_clip
+
+    folder = model_folder(model)
+    try:
+        if folder and (merges := folder / "bpe.txt.gz").is_file():
+            context = model_config(model)["text_cfg"]["context_length"]
+            return open_clip.SimpleTokenizer(bpe_path=str(merges), context_length=context)
+        return open_clip.get_tokenizer(f"local-dir:{folder}" if folder else model)
+    except ImportError as error:
+        raise ModelError(f"the tokenizer of {model} needs transformers: pip install 'cupel[transformers]'") from error
+    except OSError as error:
+        raise ModelError(f"the tokenizer of {model} is not on this machine and cannot be fetched: {error}") from error
+
+
+def tokenize(model: str, texts: list[str]) -> np.ndarray:
+    """Token ids (rows, context length + 1) int32; the last column is 1 where the caption did not fit."""
+    from open_clip import SimpleTokenizer
+
+    tokens = tokenizer(model)
+    context = tokens.context_length
+    if not isinstance(tokens, SimpleTokenizer):
+        ids = np.asarray(tokens(texts), np.int32)  # whether it cut one is not told
+        return np.pad(ids, ((0, 0), (0, 1)))
+    found = np.asarray(tokens(texts, context_length=context + 1), np.int32)  # a token more shows which ones are cut
+    longer = found[:, context] != 0
+    found[longer, context - 1] = tokens.eot_token_id
+    found[:, context] = longer
+    return found
+
+
+@functools.cache
+def network(model: str, pretrained: str, precision: Precision) -> Network:
+    """The network in this process, loaded once. Raises ModelError."""
+    return Network(model, pretrained, precision)
+
+
+class Network:
+    """A model of open_clip's on this process's device. Its methods may be called from two threads."""
+
+    def __init__(self, model: str, pretrained: str, precision: Precision) -> None:
+        import torch
+
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        lean = precision == "bf16" or (precision == "auto" and self.device.type == "cuda")
+        self.dtype = torch.bfloat16 if lean else torch.float32
+        self.model = load_model(model, pretrained, "bf16" if lean else "fp32").to(self.device).eval()
+        settings = preprocessing(model, pretrained)
+        self.mean, self.std = (
+            torch.tensor(numbers, device=self.device).view(1, 3, 1, 1) for numbers in (settings.mean, settings.std)
+        )
+        self.rows = ON_GPU if self.device.type == "cuda" else ON_CPU
+
+    def images(self, pixels: np.ndarray) -> np.ndarray:
+        """Unit vectors (rows, embed_dim) of uint8 pixels (rows, height, width, 3)."""
+        import torch
+
+        def tower(part: torch.Tensor) -> torch.Tensor:
+            scaled = part.to(self.device).permute(0, 3, 1, 2).to(torch.float32).div(255)
+            found: torch.Tensor = self.model.encode_image(scaled.sub_(self.mean).div_(self.std).to(self.dtype))
+            return found
+
+        return self._run(tower, torch.from_numpy(pixels))
+
+    def texts(self, tokens: np.ndarray) -> np.ndarray:
+        """Unit vectors of token ids (rows, context length + 1), with the last column passed on."""
+        import torch
+
+        ids = torch.from_numpy(tokens[:, :-1].astype(np.int64))
+        vectors = self._run(lambda part: self._encode_text(part.to(self.device)), ids)
+        return np.concatenate([vectors, tokens[:, -1:].astype(np.float32)], axis=1)
+
+    def _encode_text(self, ids: torch.Tensor) -> torch.Tensor:
+        """`encode_text`, without the padding: with a causal mask nothing after the end token reaches it."""
+        import torch
+        from open_clip.model import CLIP
+
+        model = self.model
+        causal = type(model) is CLIP and model.text_pool_type == "argmax" and model.attn_mask is not None
+        if not causal or not isinstance(model.text_projection, torch.nn.Parameter):
+            found: torch.Tensor = model.encode_text(ids)
+            return found
+        ends = ids.argmax(dim=-1)
+        length = min(ids.shape[1], -(-(int(ends.max()) + 1) // STEP) * STEP)
+        x = model.token_embedding(ids[:, :length]).to(self.dtype) + model.positional_embedding[:length].to(self.dtype)
+        x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
+        vectors: torch.Tensor = x[torch.arange(len(ids), device=ids.device), ends] @ model.text_projection
+        return vectors
+
+    def _run(self, tower: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor) -> np.ndarray:
+        """All rows, as many at once as the memory holds; normalised in fp32."""
+        import torch
+
+        with torch.inference_mode():
+            while True:
+                size = self.rows
+                try:
+                    done = [
+                        torch.nn.functional.normalize(tower(part).float(), dim=-1) for part in torch.split(rows, size)
+                    ]
+                    return np.asarray(torch.cat(done).cpu())
+                except torch.OutOfMemoryError:
+                    if size == 1:
+                        raise
+                torch.cuda.empty_cache()
+                self.rows = min(self.rows, size // 2)
+
+
+def load_model(model: str, pretrained: str, precision: str = "fp32") -> Any:
+    """The network on the CPU, `fp32` or `bf16`. ModelError where weights are missing, damaged or another model's."""
+    import open_clip
+
+    folder = model_folder(model)
+    if folder:
+        return _load(f"local-dir:{folder}", None, folder, precision=precision)
+    model_config(model)
+    if is_file_name(pretrained):
+        if not Path(pretrained).is_file():
+            raise ModelError(f"there is no file of weights {pretrained!r}")
+        return _load(model, pretrained, Path(pretrained), precision=precision)
+    path = checked_weights(model, pretrained)
+    gelu = bool(open_clip.get_pretrained_cfg(model, pretrained).get("quick_gelu"))
+    return _load(model, str(path), path, precision=precision, force_quick_gelu=gelu)
+
+
+def _load(name: str, weights: str | None, place: Path, **settings: Any) -> Any:
+    import open_clip
+
+    root = logging.getLogger()
+    level, root.level = root.level, logging.CRITICAL  # what open_clip logs on its way is told by the error below
+    try:
+        return open_clip.create_model(name, weights, require_pretrained=True, weights_only=True, **settings)
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        why = "; ".join(lines[:3])[:400]
+        raise ModelError(f"the weights {place} cannot be loaded as {name}: {why}") from error
+    finally:
+        root.level = level

@@ -1,0 +1,1 @@
+"""Measurements of how an image and its caption fit."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
-from ..operators.base import Resources
+from ..operators.base import Operator, RowOperator
 from ..operators.source import open_source
 from ..operators.source.base import Rows, Scan, Shard, Source
 from ..schemas.corpus import shard_name
@@ -192,7 +192,7 @@ def _checked(plan: Plan, shards: ShardList | None, corpus: Store | None) -> Chec
             barrier=is_barrier(step),
             reads=step.columns if isinstance(step, KeepStep) else tuple(step.reads.values()),
             adds=() if isinstance(step, KeepStep) else tuple(step.names.values()),
-            resources="" if isinstance(step, KeepStep) else _resources(step.operator.needs),
+            resources="" if isinstance(step, KeepStep) else _resources(step.operator),
             measured_shards=None,
         )
         if corpus and shards and not isinstance(step, KeepStep | CorpusStep):
@@ -203,8 +203,9 @@ def _checked(plan: Plan, shards: ShardList | None, corpus: Store | None) -> Chec
     return Checked(recipe=plan.recipe.name, steps=tuple(lines), shards=len(shards.shards) if shards else None)
 
 
-def _resources(needs: Resources) -> str:
-    gpu = f", {needs.gpus:g} GPU" if needs.gpus else ""
+def _resources(operator: Operator) -> str:
+    needs = operator.needs
+    gpu = f", {needs.gpus:g} GPU" if isinstance(operator, RowOperator) and operator.models else ""
     return f"{needs.cpus:g} CPU{gpu}, {needs.memory_gb:g} GB"
 
 

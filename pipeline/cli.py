@@ -10,6 +10,7 @@ from rich.console import Console
 
 from . import models
 from .catalogue import operator_page, operators_table, recipe_page, recipes_table
+from .lm.cli import app as lm_app
 from .progress import Terminal
 from .told import FAULTY, INCOMPLETE, JsonOpt, fail, given, print_json, show_page, told
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     """,
 )
 app.add_typer(models.app, name="models")
+app.add_typer(lm_app, name="lm")
 
 RecipeArg = Annotated[
     str,

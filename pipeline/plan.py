@@ -231,11 +231,14 @@ class _Planner:
     def _names(self, i: int, step: Step, operator: Operator) -> dict[str, str]:
         """The recipe's names for what an operator adds; a taken name is refused."""
         added = [column.name for column in operator.adds]
-        for old in step.rename:
+        given = step.rename
+        if isinstance(given, str):
+            given = {name: f"{given}_{name}" for name in added}
+        for old in given:
             if old not in added:
                 message = f"as renames {old!r}, which {step.operator} does not add{did_you_mean(old, added)}"
                 raise self.source.error(message, "steps", i, step.operator, "as", old)
-        names = {name: step.rename.get(name, name) for name in added}
+        names = {name: given.get(name, name) for name in added}
         for old, new in names.items():
             if new in self.view:
                 owner = "the source" if new in self.schema.names else "an earlier step"

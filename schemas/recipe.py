@@ -109,11 +109,11 @@ class Keep(Strict):
 
 
 class Step(Strict):
-    """An operator with its parameters; `as` gives columns other names."""
+    """An operator with its parameters; `as` gives columns other names, or puts a word before all: `as: b32`."""
 
     operator: str
     params: dict[str, Any] = {}
-    rename: dict[str, str] = Field({}, alias="as")
+    rename: dict[str, str] | Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]*$")] = Field({}, alias="as")
 
 
 class Write(Strict):

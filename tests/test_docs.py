@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from drawing import write_folder
+from typer.core import TyperCommand as Command
+from typer.core import TyperGroup as Group
 from typer.main import get_command
 
 from cupel.operators import registry
@@ -24,13 +27,30 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", [command.name or command.callback.__name__ for command in app.registered_commands])
+def commands(group: Group, *names: str) -> Iterator[tuple[str, Command]]:
+    """Every command with all its names, those of groups too."""
+    for name, command in group.commands.items():
+        if isinstance(command, Group):
+            yield from commands(command, *names, name)
+        else:
+            yield " ".join([*names, name]), command
+
+
+@pytest.mark.parametrize("command", [name for name, _ in commands(get_command(app))])
 def test_every_command_has_a_line_in_the_readme(command):
-    assert re.search(rf"^\| `cupel {command}\b", README, re.MULTILINE)
+    *group, name = command.split()
+    line = rf"^\| `cupel {' '.join([*group, ''])}[a-z|\\]*\b{name}\b"
+    assert re.search(line, README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", [name for name, _ in commands(get_command(app))])
+def test_every_commands_help_ends_with_an_example(command):
+    found = dict(commands(get_command(app)))[command]
+    assert found.help.split("\n\n")[-1].strip().startswith(f"Example: cupel {command}")
 
 
 def test_every_option_that_the_readme_names_exists():
-    parameters = [item for command in get_command(app).commands.values() for item in command.params]
+    parameters = [item for _, command in commands(get_command(app)) for item in command.params]
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert named <= {option for parameter in parameters for option in parameter.opts}
 

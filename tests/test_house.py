@@ -105,6 +105,8 @@ def test_the_wheel_holds_the_code_and_nothing_else(wheel):
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
         (top,) = (archive.read(name).decode().split() for name in archive.namelist() if name.endswith("top_level.txt"))
     wanted = {f"cupel/{path.as_posix()}" for path in ours(".py", ".yaml", ".txt")}
+    shipped = [path for name in ("cupel_tiny", "cupel_en") for path in (ROOT / "operators/models" / name).iterdir()]
+    wanted |= {f"cupel/{path.relative_to(ROOT).as_posix()}" for path in shipped}
     assert held == wanted | {"cupel/__init__.py", "cupel/__main__.py", "cupel/py.typed"}
     assert top == ["cupel"], "generic names must not land in anybody's site-packages"
 

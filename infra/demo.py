@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from plant import CONTROLS, FLAWS, Planted, plant
 from rich.console import Console
@@ -26,6 +28,7 @@ from cupel import run
 
 RECIPE: Final = Path(__file__).with_name("demo.yaml")
 SHOWN: Final = 5  # mistakes shown in full
+WRONG: Final = "wrong_caption"
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dropped, kept = read_cut(Path(funnel.cut))
     for table in report(truth, dropped):
         console.print(table)
+    right, swapped = similarities(truth, out / "corpus", Path(funnel.cut))
+    console.print(
+        f"pair.clip_similarity puts a right caption above a wrong one {100 * auc(right, swapped):.1f} % of the time "
+        f"(AUC; {len(right)} right, {len(swapped)} wrong)."
+    )
     show_mistakes(console, truth, dropped)
     lost = [row.file for row in truth if row.key not in dropped and row.key not in kept]
     if lost or funnel.unreadable:
@@ -99,6 +107,24 @@ def read_cut(cut: Path) -> tuple[dict[str, Drop], set[str]]:
     }
     kept = (pq.read_table(path)["key"].to_pylist() for path in sorted((cut / "kept").glob("*.parquet")))
     return dropped, {key for keys in kept for key in keys}
+
+
+def similarities(truth: Sequence[Planted], corpus: Path, cut: Path) -> tuple[np.ndarray, np.ndarray]:
+    """`clip_similarity` of the rows without a flaw, and of those with the caption of another picture."""
+    tables = []
+    for path in sorted(corpus.glob("scores/pair.clip_similarity-*/*.parquet")):
+        shard = path.name.partition("+")[0].partition(".")[0]
+        keys = [pq.read_table(cut / part / f"{shard}.parquet", columns=["row", "key"]) for part in ("kept", "dropped")]
+        columns = pq.read_table(path, columns=["row", "clip_similarity"])
+        tables.append(columns.join(pa.concat_tables(keys), "row", join_type="inner"))
+    of_key = {row["key"]: row["clip_similarity"] for row in pa.concat_tables(tables).to_pylist()}
+    flaws = {flaw: [of_key[row.key] for row in truth if row.flaw == flaw and row.key in of_key] for flaw in ("", WRONG)}
+    return np.array(flaws[""], float), np.array(flaws[WRONG], float)
+
+
+def auc(high: np.ndarray, low: np.ndarray) -> float:
+    """How often one of `high` exceeds one of `low`; ties count a half."""
+    return float((high[:, None] > low).mean() + (high[:, None] == low).mean() / 2)
 
 
 def scores(truth: Sequence[Planted], dropped: Mapping[str, Drop]) -> list[Score]:

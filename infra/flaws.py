@@ -59,6 +59,11 @@ def soup(rng: Random) -> str:
     return " ".join(groups)
 
 
+def mash(rng: Random) -> str:
+    """What fingers leave on the home row of a keyboard when a form insists on a text."""
+    return " ".join("".join(rng.choices("asdfghjkl", k=rng.randint(3, 8))) for _ in range(rng.randint(5, 9)))
+
+
 def page(number: int) -> str:
     """What a server sends under the name of a picture that is gone."""
     return (

@@ -20,13 +20,14 @@ from random import Random
 from typing import Final
 
 import numpy as np
-from flaws import BOILERPLATE, FOREIGN, SHORT, page, repeat_words, soup
+from flaws import BOILERPLATE, FOREIGN, SHORT, mash, page, repeat_words, soup
 from PIL import Image, ImageEnhance, ImageFilter
 from scenes import SCENES, Phrases, caption, draw
 
 FLAWS: Final = {
     "exact_duplicate": 24, "near_duplicate": 30, "tiny_image": 14, "extreme_aspect": 12, "blurred": 14, "blank": 8,
     "wrong_language": 20, "too_short": 12, "boilerplate": 24, "word_repetition": 10, "symbol_soup": 12,
+    "gibberish": 12, "wrong_caption": 24,
     "empty_caption": 6, "missing_caption": 6, "truncated": 6, "html_page": 4, "zero_bytes": 3, "random_bytes": 3,
     "bomb": 1,
 }  # fmt: skip
@@ -124,6 +125,10 @@ def _draw_rows(photos: Path, kinds: Sequence[str], seed: int) -> Iterator[Plante
             original, scene = "", rng.choice(list(SCENES))
             image, phrases = draw(scene, _size(kind, rng), rng)
             (suffix, data), detail = _picture(image, kind, number, rng)
+        if kind == "wrong_caption":  # of a picture of another kind
+            other = rng.choice([name for name in SCENES if name != scene])
+            _, phrases = draw(other, (32, 32), rng)
+            detail = f"the caption of {other}"
         file = f"{i:04d}-{scene}{suffix}"
         (photos / file).write_bytes(data)
         text, note = _text(caption(phrases, rng), kind, number, rng)
@@ -177,11 +182,13 @@ def _text(text: str, kind: str, number: int, rng: Random) -> tuple[str | None, s
             return repeat_words(rng), "the same words again and again"
         case "symbol_soup":
             return soup(rng), "symbols and digits"
+        case "gibberish":
+            return mash(rng), "keys of a keyboard"
         case "empty_caption":
             return "", "the file is empty"
         case "missing_caption":
             return None, "there is no .txt"
-        case "grayscale":
+        case "grayscale" | "sixteen_bit":
             return f"black and white: {text}", ""
         case _:
             return text, ""

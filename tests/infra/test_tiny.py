@@ -236,6 +236,16 @@ def test_any_caption_has_tokens(shipped):
         assert torch.isfinite(model.encode_text(ids, normalize=True)).all()
 
 
+def test_a_moment_of_training_moves_every_matrix(tiny, shipped):
+    noise = np.random.default_rng(0).integers(0, 256, (256, 64, 64, 3), np.uint8)
+    pairs = tiny.pairs.Pairs(noise, [(f"{i} red circles",) for i in range(256)], [str(i % 8) for i in range(256)])
+    torch.manual_seed(0)
+    before = dict(open_clip.CLIP(**tiny.train.MODEL).named_parameters())
+    after = dict(tiny.train.fit(pairs, shipped[2], minutes=0.02, seed=0).named_parameters())
+    assert all(torch.isfinite(value).all() for value in after.values())
+    assert not [name for name, value in before.items() if value.ndim > 1 and torch.equal(value, after[name])]
+
+
 def test_what_is_written_is_read_again(tiny, tmp_path):
     torch.manual_seed(0)
     model = open_clip.CLIP(**tiny.train.MODEL).eval()

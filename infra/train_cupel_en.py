@@ -149,7 +149,7 @@ def gather(work: Path, data: Path) -> list[Path]:
 
 
 def rounded(source: Path, out: Path) -> None:
-    """The same ARPA with fewer decimals: a third of the bytes less, and no figure of the card changes."""
+    """The same ARPA with fewer decimals: a third of the bytes less; the card's figures are of this one."""
     with (
         gzip.open(source, "rt", encoding="utf-8") as lines,
         out.open("wb") as raw,

@@ -222,6 +222,10 @@ class _Planner:
             elif first["type"] in ("missing", "missing_keyword_only_argument"):
                 message = f"{step.operator} needs the parameter {name!r}"
             raise self.source.error(message, "steps", i, step.operator, name) from error
+        try:
+            assert operator.files is not None
+        except (OSError, ValueError) as error:  # a file that is not there, in the words of the operator that wants it
+            raise self.source.error(f"{step.operator}: {error}", "steps", i, step.operator) from error
         if isinstance(operator, Extractor):
             raise self.source.error(
                 f"{step.operator} makes new rows; no source of this version reads them yet", "steps", i

@@ -3,15 +3,16 @@
     python infra/bench/clip.py                                     two cores, ViT-B-32: about 6 minutes
     python infra/bench/clip.py --models ViT-B-32 ViT-L-14 --rows 60000 --base-rows 4000     a GPU and 16 cores
 
-Three rates in pairs/s, measured one after the other, `--repeat` times, the best of each:
+Rates in pairs/s, measured one after the other, `--repeat` times, the best of each:
 
     forward   both towers on synthetic tensors of the batch's size, in the precision of the device: the limit
+    cut       the same with captions cut to their own length, as cupel cuts them: the limit of cupel's own work
     plain     DataLoader over the same rows, PIL, open_clip's transform and tokenizer, encode_image and encode_text
     cupel     `cupel.run` of pair.clip_similarity, with the exact transform and with `decode: scaled`
 
 Weights are random: speed does not depend on them. cupel's rate is that of the rows beyond `--base-rows`: a run on these
-alone takes the start of Ray and the loading of the model off. Captions are cut to their own length by cupel, which the
-other two do not do, so its share of `forward` may exceed 1. On a GPU its idle share is sampled meanwhile.
+alone takes the start of Ray and the loading of the model off. On a GPU its idle share is sampled meanwhile. On a CPU
+the others have all cores in one process and cupel has a process a core, which may scale better.
 `scores` tells how far the scaled decode moves the scores.
 """
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -41,6 +43,7 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset
 
 from cupel import Recipe, run
+from cupel.operators.models import clip
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "pairs" / "coco-mini" / "images"
 CUDA = torch.cuda.is_available()
@@ -91,6 +94,7 @@ def measures(
     model: str, weights: Path, files: dict[int, Path], options: argparse.Namespace
 ) -> Iterator[tuple[str, Callable[[], float]]]:
     yield "forward", lambda: alone(["forward", model, str(options.batch)])
+    yield "cut", lambda: alone(["cut", model, str(options.batch)])
     yield "plain", lambda: alone(["plain", model, str(options.batch), str(options.loaders), str(files[options.rows])])
     for decode in ("full", "scaled"):
         yield f"cupel {decode}", lambda decode=decode: cupel_rate(model, decode, weights, files)
@@ -102,9 +106,12 @@ def alone(arguments: list[str]) -> float:
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
 
 
-def forward_rate(model: str, batch: int) -> float:
+def forward_rate(model: str, batch: int, cut: bool) -> float:
     """Both towers on tensors that lie on the device already."""
     network, _ = build(model)
+    ours = clip.Network.__new__(clip.Network)  # its text tower alone, over the same network
+    ours.model, ours.dtype = network, torch.bfloat16 if CUDA else torch.float32
+    encode_text = ours._encode_text if cut else network.encode_text
     device = next(network.parameters()).device
     kind = torch.bfloat16 if CUDA else torch.float32
     pixels = torch.randn(batch, 3, *image_size(network), device=device).to(kind)
@@ -112,7 +119,7 @@ def forward_rate(model: str, batch: int) -> float:
 
     def once() -> None:
         network.encode_image(pixels)
-        network.encode_text(tokens)
+        encode_text(tokens)
 
     return batch * timed(once, 10.0)
 
@@ -266,11 +273,12 @@ def idle_share() -> Iterator[list[float]]:
 
 
 if __name__ == "__main__":
+    logging.getLogger().setLevel(logging.ERROR)  # open_clip warns of every network with random weights
     if sys.argv[1:2] == ["--alone"]:
         kind, model, batch, *rest = sys.argv[2:]
         with torch.inference_mode():
-            if kind == "forward":
-                print(forward_rate(model, int(batch)))
+            if kind in ("forward", "cut"):
+                print(forward_rate(model, int(batch), kind == "cut"))
             else:
                 print(plain_rate(model, int(batch), int(rest[0]), Path(rest[1])))
     else:

@@ -28,6 +28,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 ON_GPU: Final = 1024  # rows computed at once; halved for good when the memory does not hold them
 ON_CPU: Final = 32
+KNOWN_WORDS: Final = 500_000
 STEP: Final = 8  # captions are cut to the longest one's tokens, rounded up: fewer shapes, fewer GPU kernels to choose
 
 
@@ -152,6 +153,8 @@ def tokenize(model: str, texts: list[str]) -> np.ndarray:
 
     tokens = tokenizer(model)
     context = tokens.context_length
+    if len(getattr(tokens, "cache", ())) > KNOWN_WORDS:  # it would hold every word it has ever seen
+        tokens.cache = {token: token for token in map(tokens.decoder.get, tokens.all_special_ids)}
     if not isinstance(tokens, SimpleTokenizer):
         ids = np.asarray(tokens(texts), np.int32)  # whether it cut one is not told
         return np.pad(ids, ((0, 0), (0, 1)))

@@ -19,14 +19,14 @@ import pyarrow as pa
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from .batch import Batch, Model, Submit, loaded, nest, run_here
+from .batch import Batch, Model, Submit, forget_kept, loaded, nest, run_here
 
 if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
     "Batch", "CorpusOperator", "Exchange", "Extractor", "Model", "Operator", "Resources", "RowOperator", "Submit",
-    "loaded", "nest", "operator", "run_here",
+    "forget_kept", "loaded", "nest", "operator", "run_here",
 ]  # fmt: skip
 operator = functools.partial(dataclass, frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Model(ABC):
@@ -43,6 +45,10 @@ class Model(ABC):
         """Load the weights, once a process. What it raises is told to the user and ends the run."""
 
     @abstractmethod
+    def ready(self) -> None:
+        """Load what `prepare` needs, once a CPU worker. What it raises ends the run, too."""
+
+    @abstractmethod
     def prepare(self, batch: Batch) -> np.ndarray:
         """An array of `len(batch)` rows; call `batch.fail` for a row that fails, whatever stands in its place."""
 
@@ -51,10 +57,30 @@ class Model(ABC):
         """(rows, width) float32 for what was prepared, failed rows taken out."""
 
 
+def kept(make: Callable[P, T]) -> Callable[P, T]:
+    """Like `functools.cache`, made once however many threads ask, and made anew after `forget_kept()`."""
+    cached, lock = functools.cache(make), threading.RLock()
+    _KEPT.append(cached.cache_clear)
+
+    @functools.wraps(make)
+    def once(*args: P.args, **kwargs: P.kwargs) -> T:
+        with lock:
+            return cached(*args, **kwargs)  # type: ignore[arg-type]
+
+    return once
+
+
+def forget_kept() -> None:
+    """Drop what is kept by name: its file may be another one by now."""
+    for clear in _KEPT:
+        clear()
+
+
+_KEPT: list[Callable[[], None]] = []
 Submit = Callable[[Model, np.ndarray], Callable[[], np.ndarray]]  # starts the call; returns how to get its result
 
 
-@functools.cache
+@kept
 def loaded(model: Model) -> Model:
     """The model after `setup()`, loaded once a process."""
     model.setup()

@@ -14,7 +14,8 @@ from ray.exceptions import RayError
 from ..operators import base
 from ..operators.base import Batch, RowOperator, Submit
 from ..operators.decode import RowError
-from .plan import MeasureStep
+from ..operators.models.weights import ModelError
+from .plan import MeasureStep, Plan
 from .shard import ShardView, crumb_path
 
 PASSING = (RayError,)  # the cluster's faults, not the row's: the task fails and is tried again
@@ -23,6 +24,16 @@ Columns = dict[str, pa.Array]
 Failures = dict[int, RowError]
 
 _loaded: dict[str, RowOperator] = {}
+_of: tuple[str, ...] = ()  # fingerprints of the plan that models are kept for
+
+
+def renew(plan: Plan) -> None:
+    """Forget models that were kept for another plan: a file of the same name may hold others now."""
+    global _of
+    measures = tuple(step.fingerprint for step in plan.measures)
+    if measures != _of:
+        base.forget_kept()
+        _of = measures
 
 
 class SetupError(Exception):
@@ -79,9 +90,11 @@ class Caller:
     def load(self, step: MeasureStep) -> None:
         """Load what the step needs in this process; GPU workers have loaded their models by now."""
         loaded(step)
-        for model in () if self.on_gpu else step.operator.models:
-            with setting_up(step.label):
-                base.loaded(model)
+        with setting_up(step.label):
+            for model in step.operator.models:
+                model.ready()
+                if not self.on_gpu:
+                    base.loaded(model)
 
     def call(self, step: MeasureStep, batch: Batch, rows: np.ndarray) -> tuple[Columns, Failures]:
         """The operator's columns for a batch. An exception is pinned on the row that raises it by halving the batch."""
@@ -90,7 +103,7 @@ class Caller:
         self._leave_crumb(step, rows)
         try:
             return checked(step, loaded(step)(batch), len(batch)), batch.failures
-        except (ContractError, SetupError, *PASSING):
+        except (ContractError, SetupError, ModelError, *PASSING):
             raise
         except Exception as error:  # noqa: BLE001  the row border: it becomes an error entry
             if len(batch) > 1:

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 import ray
 from ray.exceptions import (
+    ActorDiedError,
     NodeDiedError,
     ObjectLostError,
     OutOfMemoryError,
@@ -24,6 +25,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from ..operators.models.weights import ModelError
 from ..operators.source.base import ShardError
 from .call import ContractError, SetupError
 from .plan import Plan
@@ -178,11 +180,13 @@ class Crew(Generic[R]):
         cause = error.cause if isinstance(error.cause, BaseException) else error
         if len(task.jobs) > 1:
             self._waiting += [_Task(jobs=[job]) for job in task.jobs]
+        elif isinstance(cause, ActorDiedError):  # for good: no row can be blamed
+            raise RunError(f"a GPU worker cannot be started again: {str(cause).splitlines()[0]}") from None
         elif isinstance(cause, RayActorError):
             yield from self._died(task)
         elif isinstance(cause, ShardError):
             yield Done(job=task.jobs[0], unreadable=str(cause))
-        elif isinstance(cause, ContractError | SetupError):
+        elif isinstance(cause, ContractError | SetupError | ModelError):
             raise RunError(str(cause)) from None
         elif isinstance(cause, DiskFullError):
             raise cause from None

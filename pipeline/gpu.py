@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import ray
 from ray.actor import ActorProxy
+from ray.exceptions import RayError, RayTaskError
 
 from ..operators.base import Model, loaded
+from .progress import Reporter
 
 CALLS = 64  # that may wait in a worker
+PATIENCE_S = 60.0
 TOGETHER = 1024  # rows of several calls that are computed at once
 
 
@@ -77,6 +82,8 @@ def _compute(calls: list[_Call]) -> None:
     try:
         output = loaded(calls[0].model)(np.concatenate([call.prepared for call in calls]))
     except BaseException as error:  # noqa: BLE001  told to every call that was part of it
+        if "CUDA error" in str(error):  # the device is lost to this process; another one takes its place
+            os._exit(1)
         for call in calls:
             call.error = error
     else:
@@ -87,9 +94,32 @@ def _compute(calls: list[_Call]) -> None:
         call.done.set()
 
 
-def start_workers(share: float, count: int, models: list[Model]) -> list[Gpu]:
+def told(answer: ray.ObjectRef[np.ndarray]) -> np.ndarray:
+    """A call's result. What the model raised is raised as it would be without a GPU, so that it is pinned on a row."""
+    try:
+        return ray.get(answer)
+    except RayTaskError as error:
+        if isinstance(error.cause, Exception) and not isinstance(error.cause, RayError):
+            raise error.cause from None
+        raise
+
+
+def start_workers(share: float, count: int, models: list[Model], progress: Reporter) -> list[Gpu]:
     """`count` workers of that share of a GPU, their models loaded."""
-    worker = ray.remote(GpuWorker).options(num_gpus=share, num_cpus=0, max_restarts=3, max_concurrency=CALLS)
+    worker = ray.remote(GpuWorker).options(num_gpus=share, num_cpus=0, max_restarts=-1, max_concurrency=CALLS)
     gpus = [worker.remote() for _ in range(count)]
-    ray.get([gpu.load.remote(model) for gpu in gpus for model in models])
+    loads = [gpu.load.remote(model) for gpu in gpus for model in models]
+    if ray.wait(loads, num_returns=len(loads), timeout=PATIENCE_S)[1]:
+        progress.say(f"waiting for {count} GPU workers and their models; are the GPUs in use by others?")
+    try:
+        ray.get(loads)
+    except RayError:
+        stop_workers(gpus)
+        raise
     return gpus
+
+
+def stop_workers(gpus: Sequence[Gpu]) -> None:
+    """Give the GPUs back at once, whoever may still hold a handle."""
+    for gpu in gpus:
+        ray.kill(gpu)  # type: ignore[arg-type]

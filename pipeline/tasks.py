@@ -12,8 +12,9 @@ import ray
 
 from ..operators.base import Model
 from ..operators.source.base import Scan, Shard, ShardError, Source
+from .call import renew
 from .exchange import hand_in, run_barrier
-from .gpu import Gpu
+from .gpu import Gpu, told
 from .ledger import Counts, count, write_decision
 from .measure import Report, measure
 from .plan import CorpusStep, KeepStep, Plan
@@ -47,11 +48,13 @@ def advance(
 ) -> tuple[list[Swept], float]:
     """Measure some shards up to a barrier and hand in, or to the end and decide."""
     began = time.perf_counter()
-    turn = itertools.cycle(gpus)
+    renew(plan)
+    first = jobs[0].shard.id % max(1, len(gpus))  # short tasks would all begin with the same one
+    turn = itertools.cycle([*gpus[first:], *gpus[:first]])
 
     def on_gpu(model: Model, prepared: np.ndarray) -> Callable[[], np.ndarray]:
         answer = next(turn).run.remote(model, prepared)
-        return lambda: ray.get(answer)
+        return lambda: told(answer)
 
     store = open_store(out)
     swept = []

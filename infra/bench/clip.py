@@ -257,17 +257,20 @@ def idle_share() -> Iterator[list[float]]:
     over = threading.Event()
 
     def sample() -> None:
-        query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+        query = ["nvidia-smi", "--id=0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
         while not over.wait(0.5):
             found.append(1 - float(subprocess.run(query, check=True, stdout=subprocess.PIPE).stdout) / 100)
 
     thread = threading.Thread(target=sample)
     if CUDA:
         thread.start()
-    yield found
-    over.set()
+    try:
+        yield found
+    finally:
+        over.set()
+        if CUDA:
+            thread.join()
     if CUDA:
-        thread.join()
         busy = [i for i, share in enumerate(found) if share < 0.9]
         found[:] = found[busy[0] : busy[-1] + 1] if busy else found  # without the start and the end
 

@@ -46,7 +46,7 @@ class Head(ImageClipOperator):
         return (*super().files, Path(self.path))
 
     def setup(self) -> None:
-        assert self._layers
+        _ = self._layers
 
     def __call__(self, batch: Batch) -> Mapping[str, np.ndarray]:
         x = self.vectors(batch)
@@ -78,7 +78,8 @@ def read_layers(path: Path) -> list[Layer]:
     try:
         tensors = _read_tensors(path)
     except Exception as error:
-        raise ModelError(f"the head {path} cannot be read: {str(error).splitlines()[0]}") from error
+        why = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise ModelError(f"the head {path} cannot be read: {why[0]}") from error
     weights = sorted((name for name in tensors if name.endswith("weight")), key=_by_numbers)
     if not weights:
         raise ModelError(f"the head {path} holds no weights (it holds {', '.join(tensors) or 'nothing'})")
@@ -92,10 +93,13 @@ def _read_tensors(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        found = load_file(path)
+        found: object = load_file(path)
     else:
         found = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(found, dict):
         found = found.get("state_dict", found)
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds a {type(found).__name__}, and no tensors by name")
     return {name: tensor.float().numpy() for name, tensor in found.items() if isinstance(tensor, torch.Tensor)}
 
 

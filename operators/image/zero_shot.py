@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ...schemas.fields import field
 from ..base import Batch, Model, operator
-from ..models._clip_operator import ImageClipOperator, label_vectors
+from ..models._clip_operator import ImageClipOperator, check_templates, label_vectors
 from ..models.labels import list_file, read_labels
 
 
@@ -45,6 +45,7 @@ class ZeroShot(ImageClipOperator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_templates(self.templates)
         names, _ = read_labels(self.labels)
         for label in self.watch:
             if label not in names:

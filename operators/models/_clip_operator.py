@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from pydantic import Field
 
 from ..base import Batch, Model, Resources, RowOperator, operator
+from ..batch import kept
 from .clip import Decode, ImageTower, Precision, TextTower
-from .weights import model_config, weights_files
+from .weights import ModelError, model_config, model_folder, weights_files
 
 
 @operator
@@ -22,8 +24,9 @@ class ClipOperator(RowOperator):
     )
     pretrained: str = Field(
         "openai",
-        description="a tag of open_clip's (`cupel models list` shows them) or a file of weights: safetensors, or a "
-        "torch file that needs no pickle; nothing for a folder or cupel-tiny",
+        description="a tag of open_clip's (`cupel models list MODEL` shows them) or a file of weights: safetensors, or "
+        "a torch file that needs no pickle, for the architecture as it is (QuickGELU: ViT-B-32-quickgelu) and "
+        "OpenAI's mean and std. Nothing for a folder or cupel-tiny",
     )
     decode: Decode = Field(
         "full",
@@ -31,13 +34,17 @@ class ClipOperator(RowOperator):
         "is still as large as the model's input; several times faster for large ones",
     )
     precision: Precision = Field(
-        "auto", description="auto: bf16 on a GPU, fp32 on a CPU (scores differ by 0.002 at most), or one of the two"
+        "auto",
+        description="auto: bf16 on a GPU, fp32 on a CPU; scores differ by 0.002 at most and count as the same, so what "
+        "was measured on one is not measured again on the other",
     )
 
     needs = Resources(gpus=1.0, memory_gb=2.0)
 
     def __post_init__(self) -> None:
         model_config(self.model)
+        if model_folder(self.model) and self.pretrained not in ("", "openai"):
+            raise ValueError(f"{self.model} has its weights with it; leave `pretrained: {self.pretrained}` out")
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -77,20 +84,31 @@ class ImageClipOperator(ClipOperator):
         if self.column is None:
             return batch.run(self.image_tower)
         kept, width = batch.column(self.column), self.image_tower.width
+        if not (pa.types.is_list(kept.type) or pa.types.is_fixed_size_list(kept.type)):
+            raise ModelError(f"column {self.column!r} holds {kept.type}, and no embeddings")
         found = np.asarray(kept.flatten(), np.float32).reshape(len(kept), -1)
         if len(found) and found.shape[1] != width:
-            raise ValueError(f"column {self.column!r} has {found.shape[1]} numbers a row; {self.model} has {width}")
+            raise ModelError(f"column {self.column!r} has {found.shape[1]} numbers a row; {self.model} has {width}")
         return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), np.float32)
-
-
-_labels: dict[tuple[TextTower, tuple[str, ...], tuple[str, ...]], np.ndarray] = {}
 
 
 def label_vectors(batch: Batch, tower: TextTower, labels: tuple[str, ...], templates: tuple[str, ...]) -> np.ndarray:
     """A unit vector a label (labels, embed_dim): the mean over the templates, as CLIP's prompt ensembles; made once."""
-    key = (tower, labels, templates)
-    if key not in _labels:
+    known, key = _label_vectors(), (tower, labels, templates)
+    if key not in known:
         prompts = [template.replace("{}", label) for label in labels for template in templates]
         vectors = batch.of_texts(prompts).run(tower)[:, :-1].reshape(len(labels), len(templates), -1).mean(axis=1)
-        _labels[key] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return _labels[key]
+        known[key] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return known[key]
+
+
+@kept
+def _label_vectors() -> dict[tuple[TextTower, tuple[str, ...], tuple[str, ...]], np.ndarray]:
+    return {}
+
+
+def check_templates(templates: tuple[str, ...]) -> None:
+    """ValueError for a prompt that would be the same for every label."""
+    for template in templates:
+        if "{}" not in template:
+            raise ValueError(f"templates holds {template!r}, which has no {{}} for the label")

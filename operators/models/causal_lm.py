@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from ..batch import Batch, Model
+from ..batch import Batch, Model, kept
 from .weights import ModelError
 
 PAD: Final = -1
@@ -37,6 +36,9 @@ class CausalLm(Model):
     def setup(self) -> None:
         network(self.place)
 
+    def ready(self) -> None:
+        tokenizer(self.place)
+
     def prepare(self, batch: Batch) -> np.ndarray:
         found = np.full((len(batch), self.max_tokens), PAD, np.int32)
         tokens = tokenizer(self.place)
@@ -51,7 +53,7 @@ class CausalLm(Model):
         return network(self.place).log_likelihoods(prepared)
 
 
-@functools.cache
+@kept
 def tokenizer(place: str) -> Any:
     """The model's tokenizer."""
     transformers = _library()
@@ -61,7 +63,7 @@ def tokenizer(place: str) -> Any:
         raise ModelError(_missing(place, error)) from error
 
 
-@functools.cache
+@kept
 def network(place: str) -> Network:
     """The network in this process, loaded once."""
     return Network(place)
@@ -108,7 +110,9 @@ class Network:
         there = ids != PAD
         length = max(2, int(there.sum(dim=1).max()))
         ids, there = ids[:, :length].to(self.device), there[:, :length].to(self.device)
-        logits = self.model(input_ids=ids.clamp(min=0), attention_mask=there.long()).logits[:, :-1].float()
+        logits = (
+            self.model(input_ids=ids.clamp(min=0), attention_mask=there.long(), use_cache=False).logits[:, :-1].float()
+        )
         counts = there[:, 1:]
         nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:].clamp(min=0), reduction="none")
         return torch.stack([(nats * counts).sum(dim=1), counts.sum(dim=1)], dim=1).cpu().numpy().astype(np.float32)

@@ -7,8 +7,9 @@ names it.
 
 from __future__ import annotations
 
-import functools
+import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from ..batch import Batch, Model
-from ..decode import Pixels
+from ..batch import Batch, Model, kept
+from ..decode import MAX_PIXELS, Pixels, RowError
 from .weights import CONFIG, ModelError, checked_weights, is_file_name, model_config, model_folder
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 ON_GPU: Final = 1024  # rows computed at once; halved for good when the memory does not hold them
 ON_CPU: Final = 32
+# Parts that open_clip's bf16 leaves in fp32, so that it fails: networks with one of them run under autocast.
+MIXED: Final = ("multimodal_cfg", "hf_model_name", "attentional_pool", "attn_pooler", "ls_init_value", "proj_bias")
 KNOWN_WORDS: Final = 500_000
+LONG_WORD: Final = 2_000
 STEP: Final = 8  # captions are cut to the longest one's tokens, rounded up: fewer shapes, fewer GPU kernels to choose
 
 
@@ -58,12 +62,20 @@ class ImageTower(Tower):
     def reads(self) -> str:
         return "image"
 
+    def ready(self) -> None:
+        geometry(self.model, self.pretrained)
+
     def prepare(self, batch: Batch) -> np.ndarray:
         """Decode, resize and crop as open_clip does; `scaled` decodes a JPEG no larger than the size needed."""
         transform, (height, width) = geometry(self.model, self.pretrained)
+        by_short_side = preprocessing(self.model, self.pretrained).resize_mode == "shortest"
         request = Pixels(min_side_px=max(height, width) if self.decode == "scaled" else None)
         pixels = np.zeros((len(batch), height, width, 3), np.uint8)
         for row, image in batch.images(request):
+            growth = max(height, width) / min(image.size) if by_short_side else 0
+            if image.width * image.height * growth**2 > MAX_PIXELS:  # before the crop it would be a ribbon
+                batch.fail(row, RowError("too_large", f"{image.width} x {image.height} pixels, too thin to be resized"))
+                continue
             pixels[row] = np.asarray(transform(image))
         return pixels
 
@@ -73,9 +85,9 @@ class ImageTower(Tower):
 
 @dataclass(frozen=True, kw_only=True)
 class TextTower(Tower):
-    """Captions to unit vectors, and 1 where the caption was longer than the context (rows, embed_dim + 1).
+    """Captions to unit vectors, and whether the caption was longer than the context (rows, embed_dim + 1).
 
-    Prepared: token ids (rows, context length + 1); the last one says whether more followed.
+    Prepared: token ids (rows, context length + 1); the last one is 1 where more followed, 0 where not, -1 unknown.
     """
 
     rows = 256
@@ -88,6 +100,9 @@ class TextTower(Tower):
     def width(self) -> int:
         return super().width + 1
 
+    def ready(self) -> None:
+        tokenizer(self.model)
+
     def prepare(self, batch: Batch) -> np.ndarray:
         return tokenize(self.model, batch.column("text").to_pylist())
 
@@ -95,7 +110,7 @@ class TextTower(Tower):
         return network(self.model, self.pretrained, self.precision).texts(prepared)
 
 
-@functools.cache
+@kept
 def geometry(model: str, pretrained: str) -> tuple[Callable[[Any], Any], tuple[int, int]]:
     """open_clip's evaluation transform up to the uint8 image, and that image's height and width."""
     from open_clip.transform import MaybeToTensor, Normalize, image_transform_v2
@@ -113,7 +128,7 @@ def geometry(model: str, pretrained: str) -> tuple[Callable[[Any], Any], tuple[i
     return transform, size
 
 
-@functools.cache
+@kept
 def preprocessing(model: str, pretrained: str) -> Any:
     """open_clip's PreprocessCfg: size, mean, std, interpolation, how to make it square."""
     import open_clip
@@ -121,8 +136,6 @@ def preprocessing(model: str, pretrained: str) -> Any:
 
     settings: dict[str, Any] = {}
     if folder := model_folder(model):
-        import json
-
         settings = json.loads((folder / CONFIG).read_text()).get("preprocess_cfg", {})
     elif not is_file_name(pretrained):
         settings = open_clip.get_pretrained_cfg(model, pretrained)
@@ -130,7 +143,7 @@ def preprocessing(model: str, pretrained: str) -> Any:
     return PreprocessCfg(**merge_preprocess_dict(merge_preprocess_dict(PreprocessCfg(), settings), {"size": size}))
 
 
-@functools.cache
+@kept
 def tokenizer(model: str) -> Any:
     """The model's own tokenizer. ModelError where its files are not here."""
     import open_clip
@@ -143,12 +156,12 @@ def tokenizer(model: str) -> Any:
         return open_clip.get_tokenizer(f"local-dir:{folder}" if folder else model)
     except ImportError as error:
         raise ModelError(f"the tokenizer of {model} needs transformers: pip install 'cupel[transformers]'") from error
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ModelError(f"the tokenizer of {model} is not on this machine and cannot be fetched: {error}") from error
 
 
 def tokenize(model: str, texts: list[str]) -> np.ndarray:
-    """Token ids (rows, context length + 1) int32; the last column is 1 where the caption did not fit."""
+    """Token ids (rows, context length + 1) int32; the last column is 1 where the caption did not fit, -1 unknown."""
     from open_clip import SimpleTokenizer
 
     tokens = tokenizer(model)
@@ -157,7 +170,10 @@ def tokenize(model: str, texts: list[str]) -> np.ndarray:
         tokens.cache = {token: token for token in map(tokens.decoder.get, tokens.all_special_ids)}
     if not isinstance(tokens, SimpleTokenizer):
         ids = np.asarray(tokens(texts), np.int32)  # whether it cut one is not told
-        return np.pad(ids, ((0, 0), (0, 1)))
+        return np.pad(ids, ((0, 0), (0, 1)), constant_values=-1)
+    # The tokenizer takes the square of a word's length; of so long a word nothing behind the context's end matters.
+    long = max(LONG_WORD, 32 * context)
+    texts = [re.sub(rf"(\S{{{long}}})\S+", r"\1", text) if len(text) > long else text for text in texts]
     found = np.asarray(tokens(texts, context_length=context + 1), np.int32)  # a token more shows which ones are cut
     longer = found[:, context] != 0
     found[longer, context - 1] = tokens.eot_token_id
@@ -165,7 +181,7 @@ def tokenize(model: str, texts: list[str]) -> np.ndarray:
     return found
 
 
-@functools.cache
+@kept
 def network(model: str, pretrained: str, precision: Precision) -> Network:
     """The network in this process, loaded once. Raises ModelError."""
     return Network(model, pretrained, precision)
@@ -179,8 +195,10 @@ class Network:
 
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         lean = precision == "bf16" or (precision == "auto" and self.device.type == "cuda")
-        self.dtype = torch.bfloat16 if lean else torch.float32
-        self.model = load_model(model, pretrained, "bf16" if lean else "fp32").to(self.device).eval()
+        mixed = any(f'"{part}"' in json.dumps(model_config(model)) for part in MIXED)
+        self.autocast = lean and mixed
+        self.dtype = torch.bfloat16 if lean and not mixed else torch.float32
+        self.model = load_model(model, pretrained, "bf16" if lean and not mixed else "fp32").to(self.device).eval()
         settings = preprocessing(model, pretrained)
         self.mean, self.std = (
             torch.tensor(numbers, device=self.device).view(1, 3, 1, 1) for numbers in (settings.mean, settings.std)
@@ -227,7 +245,7 @@ class Network:
         """All rows, as many at once as the memory holds; normalised in fp32."""
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             while True:
                 size = self.rows
                 try:
@@ -243,7 +261,7 @@ class Network:
 
 
 def load_model(model: str, pretrained: str, precision: str = "fp32") -> Any:
-    """The network on the CPU, `fp32` or `bf16`. ModelError where weights are missing, damaged or another model's."""
+    """The network on the CPU, fp32 or bf16. ModelError where weights are missing, damaged or another model's."""
     import open_clip
 
     folder = model_folder(model)

@@ -52,7 +52,10 @@ def model_folder(model: str) -> Path | None:
 def model_config(model: str) -> dict[str, Any]:
     """The model's architecture, `embed_dim`, `vision_cfg` and `text_cfg`, read without loading open_clip."""
     if folder := model_folder(model):
-        return dict(_read_json(folder / CONFIG)["model_cfg"])
+        found = _read_json(folder / CONFIG).get("model_cfg")
+        if not isinstance(found, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= found.keys():
+            raise ModelError(f"{folder / CONFIG} has no model_cfg with embed_dim, vision_cfg and text_cfg")
+        return found
     if Path(model).is_dir():
         raise ModelError(f"the folder {model} has no {CONFIG}, so it is no model that open_clip saved")
     if model not in architectures():
@@ -97,8 +100,8 @@ def cached_weights(model: str, pretrained: str) -> Path | None:
     folder = model_cache() / model / pretrained
     if not (folder / SUMS).is_file():
         return None
-    found = folder / (folder / SUMS).read_text().split()[1]
-    return found if found.is_file() else None
+    _, _, name = (folder / SUMS).read_text().strip().partition("  ")
+    return folder / name if name and (folder / name).is_file() else None
 
 
 def checked_weights(model: str, pretrained: str) -> Path:
@@ -130,9 +133,16 @@ def fetch_weights(model: str, pretrained: str) -> Path:
             raise ModelError(
                 f"the weights of {model} ({pretrained}) are not in {folder} and cannot be fetched from "
                 f"{publisher(published)} ({_reason(error)}). Where there is a network, run `cupel models fetch {model} "
-                f"{pretrained}` and copy that folder to {folder} here; or name a file of weights as `pretrained: "
-                f"path/to/{model}.safetensors`; or use `model: cupel-tiny`, which is shipped"
+                f"{pretrained}` and copy that folder to {folder} here; or name a file of these weights: `model: "
+                f"{_as_file(model, published)}, pretrained: path/to/weights.safetensors`; or use `model: cupel-tiny`, "
+                "which is shipped"
             ) from error
+
+
+def _as_file(model: str, published: dict[str, Any]) -> str:
+    """The architecture to name beside a file: a tag knows its activation, a file does not."""
+    quick = f"{model}-quickgelu"
+    return quick if published.get("quick_gelu") and quick in architectures() else model
 
 
 def publisher(published: dict[str, Any]) -> str:
@@ -202,5 +212,6 @@ def _read_json(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ModelError(f"{path} is not JSON: {error}") from error
-    assert isinstance(found, dict)
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} holds no JSON object")
     return found

@@ -21,7 +21,8 @@ class ClipSimilarity(ClipOperator):
     Equal to open_clip's own transform and towers on the same pixels within 1e-5 in fp32 and 2e-3 in bf16. Thresholds
     belong to a model: LAION keeps 0.28 and more by OpenAI's ViT-B-32, DataComp's best 30 % are 0.281 and more by that
     and 0.243 by ViT-L-14 (arXiv:2304.14108, table 16). Images are decoded upright, transparency on white, as all
-    operators see them; captions longer than the model's context (77 tokens) are cut as open_clip does, and told.
+    operators see them; captions longer than the model's context (77 tokens) are cut as open_clip does, and told
+    (but for tokenizers of transformers, which do not say).
 
     Several captions of an image, and other operators that name the same model, share its one pass through the image
     tower. `decode: scaled` moved cupel-tiny's scores by 0.005 on average (95 % of them by less than 0.02; correlation
@@ -43,7 +44,7 @@ class ClipSimilarity(ClipOperator):
     def adds(self) -> tuple[pa.Field, ...]:
         scores = (
             field("clip_similarity", pa.float32(), "cosine of image and caption", range="-1 to 1"),
-            field("clip_truncated", pa.bool_(), "whether the caption was longer than the model's context, and was cut"),
+            field("clip_truncated", pa.bool_(), "whether the caption was too long, and cut; null: unknown"),
         )
         if not self.embeddings:
             return scores
@@ -56,7 +57,7 @@ class ClipSimilarity(ClipOperator):
 
     def __call__(self, batch: Batch) -> Mapping[str, pa.Array | np.ndarray]:
         texts, images = batch.run(self.text_tower), batch.run(self.image_tower)
-        texts, cut = texts[:, :-1], texts[:, -1] > 0
+        texts, cut = texts[:, :-1], pa.array(texts[:, -1] > 0, mask=texts[:, -1] < 0)
         found = {"clip_similarity": (images * texts).sum(axis=1), "clip_truncated": cut}
         if not self.embeddings:
             return found

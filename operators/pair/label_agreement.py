@@ -13,7 +13,7 @@ from pydantic import Field
 
 from ...schemas.fields import field
 from ..base import Batch, Model, operator
-from ..models._clip_operator import ImageClipOperator, label_vectors
+from ..models._clip_operator import ImageClipOperator, check_templates, label_vectors
 from ..models.labels import list_file, read_labels
 
 
@@ -46,6 +46,7 @@ class LabelAgreement(ImageClipOperator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_templates(self.templates)
         read_labels(self.labels)
 
     @property
@@ -93,6 +94,8 @@ def _stems(text: str) -> list[str]:
 def _singular(word: str) -> str:
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
-    if len(word) > 4 and re.search("(s|x|z|ch|sh)es$", word):
+    if len(word) > 4 and word.endswith("ives"):
+        return word[:-3] + "fe"
+    if len(word) > 4 and re.search("(ss|us|x|zz|ch|sh)es$", word):
         return word[:-2]
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us")) else word

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
 from ...operators.text._normalise import NORMALISERS
 from ..cluster import ray_session
@@ -148,15 +148,20 @@ class _Job:
         remote = ray.remote(task)
         waiting = {remote.remote(*call): i for i, call in enumerate(calls)}
         results: list[Any] = [None] * len(calls)
-        while waiting:
-            done, _ = ray.wait(list(waiting))
-            try:
+        try:
+            while waiting:
+                done, _ = ray.wait(list(waiting))
                 results[waiting.pop(done[0])] = ray.get(done[0])
-            except RayTaskError as error:
-                if isinstance(error.cause, texts.TextError | OSError):  # in words already: a bad file, a full disk
-                    raise error.cause from None
-                raise
-            self.progress.advance(1)
+                self.progress.advance(1)
+        except RayTaskError as error:
+            if isinstance(error.cause, texts.TextError | OSError):  # in words already: a bad file, a full disk
+                raise error.cause from None
+            raise
+        except (WorkerCrashedError, OutOfMemoryError) as error:
+            raise TrainError(f"a worker died: {str(error).splitlines()[0]}") from error
+        finally:
+            for reference in waiting:
+                ray.cancel(reference, force=True)
         return results
 
     @property

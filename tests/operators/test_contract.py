@@ -95,6 +95,7 @@ def parameters(name: str, folder: Path) -> dict[str, object]:
         "dedup.exact": {"columns": ["text"]},
         "select.frequency": {"column": "text"},
         "select.decontaminate": {"reference": str(reference)},
+        "test.cuda_error": {"mark": str(folder / "lines.txt")},
         "test.listed": {"path": str(folder / "lines.txt")},
     }.get(name, {})
 

@@ -33,6 +33,9 @@ class Double(Model):
     def setup(self) -> None:
         BATCHES.clear()
 
+    def ready(self) -> None:
+        raise AssertionError("not here")
+
     def prepare(self, batch: Batch) -> np.ndarray:
         raise AssertionError("not here")
 
@@ -131,6 +134,14 @@ def test_scored_in_an_actor_as_in_the_worker_itself(ray_session, small_clip, pai
                 np.testing.assert_allclose(np.array(ours, float), np.array(theirs, float), atol=1e-5)
             elif not pa.types.is_nested(table.schema.field(name).type):
                 assert ours == theirs, (step, name)
+
+
+def test_a_worker_that_loses_its_gpu_is_replaced(ray_session, pairs, tmp_path):
+    step = {"test.cuda_error": {"mark": str(tmp_path / "lost")}}
+    funnel = run(Recipe.model_validate({"name": "lost", "steps": [step]}), pairs, out=tmp_path / "c")
+    assert (tmp_path / "lost").exists()
+    assert funnel.errors == {}, "no row did it"
+    assert sum(len(table) for table in scores(tmp_path / "c").values()) == 40
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_run_in_words(ray_session, small_clip, pairs, tmp_path, monkeypatch):

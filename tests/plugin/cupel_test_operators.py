@@ -110,6 +110,9 @@ class PidModel(Model):
     def setup(self) -> None:
         pass
 
+    def ready(self) -> None:
+        pass
+
     def prepare(self, batch: Batch) -> np.ndarray:
         texts = batch.column("text").to_pylist()
         codes = np.full((len(batch), 200), -1, np.int32)
@@ -134,6 +137,36 @@ class Pid(RowOperator):
     def __call__(self, batch: Batch) -> dict[str, np.ndarray]:
         found = batch.run(self.models[0])
         return {"pid": found[:, 0].astype(np.int64), "mean_code": found[:, 1]}
+
+
+@dataclass(frozen=True)
+class CudaErrorModel(PidModel):
+    """Loses its device the first time."""
+
+    mark: str = ""
+
+    def __call__(self, prepared: np.ndarray) -> np.ndarray:
+        if not Path(self.mark).exists():
+            Path(self.mark).touch()
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return super().__call__(prepared)
+
+
+@operator
+class CudaError(RowOperator):
+    """Asks for a GPU and loses it once."""
+
+    mark: str
+    reads = ("text",)
+    adds = (field("mean_after", pa.float64(), "mean code point"),)
+    needs = Resources(gpus=1.0)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return (CudaErrorModel(mark=self.mark),)
+
+    def __call__(self, batch: Batch) -> dict[str, np.ndarray]:
+        return {"mean_after": batch.run(self.models[0])[:, 1]}
 
 
 @operator

@@ -18,14 +18,17 @@ PREPROCESSING = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
 def make_clip(folder: Path, seed: int = 0, **changes: object) -> Path:
     """A folder with a configuration and weights, as open_clip saves a model."""
     import torch
-    from open_clip.model import CLIP
+    from open_clip.coca_model import CoCa
+    from open_clip.model import CLIP, CustomTextCLIP
     from safetensors.torch import save_file
 
     config = {**CONFIG, **changes}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": PREPROCESSING}))
     torch.manual_seed(seed)
-    model = CLIP(**config)
+    custom = config.pop("custom_text", False)
+    kind = CoCa if "multimodal_cfg" in config else CustomTextCLIP if custom else CLIP
+    model = kind(**config)
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, weights_of(folder))
     return folder
 

@@ -85,6 +85,14 @@ def test_an_index_beyond_the_last_layer_and_a_missing_file(small_clip, tmp_path)
         _ = Head(model=str(small_clip), path=str(tmp_path / "gone.pth")).files
 
 
+def test_files_that_are_no_tensors_by_name(small_clip, tmp_path):
+    for name, value in (("empty.pth", None), ("list.pth", [torch.zeros(2)]), ("tensor.pth", torch.zeros(2))):
+        path = tmp_path / name
+        path.write_bytes(b"") if value is None else torch.save(value, path)
+        with pytest.raises(ModelError, match=f"the head .*{name} cannot be read: ."):
+            Head(model=str(small_clip), path=str(path)).setup()
+
+
 def test_a_pickle_with_code_in_it_is_refused(small_clip, tmp_path):
     class Evil:
         def __reduce__(self):

@@ -15,6 +15,7 @@ from cupel.operators.base import Batch
 from cupel.operators.image.zero_shot import ZeroShot
 from cupel.operators.images import ImageStore
 from cupel.operators.models.labels import read_labels, shipped_lists
+from cupel.operators.models.weights import ModelError
 from cupel.operators.pair.clip_similarity import ClipSimilarity
 
 IMAGES = [encoded(picture(seed)) for seed in range(6)]
@@ -66,8 +67,15 @@ def test_kept_embeddings_give_the_same_without_an_image(small_clip):
 def test_an_embedding_of_another_width_is_refused(small_clip):
     wrong = pa.array([[0.0] * 8] * 3, pa.list_(pa.float16(), 8))
     step = ZeroShot(model=str(small_clip), labels=LABELS, column="image_embedding")
-    with pytest.raises(ValueError, match="has 8 numbers a row; .* has 256"):
+    with pytest.raises(ModelError, match="has 8 numbers a row; .* has 256"):
         step(Batch(pa.table({"image_embedding": wrong})))
+    with pytest.raises(ModelError, match="holds string, and no embeddings"):
+        step(Batch(pa.table({"image_embedding": ["a"]})))
+
+
+def test_a_template_without_a_place_for_the_label(small_clip):
+    with pytest.raises(ValidationError, match="which has no {} for the label"):
+        ZeroShot(model=str(small_clip), labels=LABELS, templates=("a photo",))
 
 
 def test_laions_categories():

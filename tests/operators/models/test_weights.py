@@ -61,8 +61,8 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "models"
 
 
-def published_at(monkeypatch, url: str) -> None:
-    monkeypatch.setitem(open_clip.pretrained._PRETRAINED["RN50"], "tag", {"url": url})
+def published_at(monkeypatch, url: str, **about: object) -> None:
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED["RN50"], "tag", {"url": url, **about})
 
 
 def cupel(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -130,12 +130,16 @@ def test_damage_is_noticed(server, cache, monkeypatch):
 
 def test_without_a_network_it_says_what_to_do(cache, monkeypatch):
     monkeypatch.setattr(weights, "KNOCK_S", 0.5)
-    published_at(monkeypatch, "http://127.0.0.1:9/weights.pt")
+    published_at(monkeypatch, "http://127.0.0.1:9/weights.pt", quick_gelu=True)
     with pytest.raises(ModelError) as caught:
         checked_weights("RN50", "tag")
     said = str(caught.value)
     assert str(cache / "RN50" / "tag") in said
-    for advice in ("cupel models fetch RN50 tag", "pretrained: path/to/RN50.safetensors", "cupel-tiny"):
+    for advice in (
+        "cupel models fetch RN50 tag",
+        "model: RN50-quickgelu, pretrained: path/to/weights.safetensors",
+        "cupel-tiny",
+    ):
         assert advice in said
     assert cached_weights("RN50", "tag") is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import numpy as np
 import open_clip
@@ -12,9 +13,9 @@ import torch
 from drawing import encoded, picture
 from PIL import Image
 from pydantic import ValidationError
-from small_clip import make_clip, weights_of
+from small_clip import CONFIG, make_clip, weights_of
 
-from cupel.operators.base import Batch, run_here
+from cupel.operators.base import Batch, forget_kept, run_here
 from cupel.operators.images import ImageStore
 from cupel.operators.models import clip
 from cupel.operators.models.weights import ModelError
@@ -65,7 +66,70 @@ def test_a_published_architecture_in_fp32_and_bf16(tmp_path):
     for precision, apart in (("fp32", 1e-5), ("bf16", 2e-3)):
         step = ClipSimilarity(model="ViT-B-32-quickgelu", pretrained=str(path), precision=precision)
         np.testing.assert_allclose(step(batch())["clip_similarity"], expected, atol=apart)
-    clip.network.cache_clear()
+    forget_kept()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "custom_text": True,
+            "vision_cfg": {
+                **CONFIG["vision_cfg"],
+                "attentional_pool": True,
+                "attn_pooler_heads": 2,
+                "output_tokens": True,
+            },
+            "text_cfg": {**CONFIG["text_cfg"], "embed_cls": True, "output_tokens": True},
+            "multimodal_cfg": {"context_length": 32, "vocab_size": 49408, "width": 256, "heads": 2, "layers": 2},
+        },
+        {"vision_cfg": {**CONFIG["vision_cfg"], "ls_init_value": 0.1}},
+        {"vision_cfg": {**CONFIG["vision_cfg"], "attentional_pool": True, "attn_pooler_heads": 2}},
+        {"custom_text": True},
+        {"text_cfg": {**CONFIG["text_cfg"], "no_causal_mask": True, "pool_type": "last"}},
+        {"vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16}},
+    ],
+    ids=["CoCa", "layer scale", "attentional pool", "custom text", "no causal mask", "ResNet"],
+)
+def test_other_architectures_in_fp32_and_bf16(tmp_path, changes):
+    """What is no plain ViT with a causal text tower; open_clip's own bf16 fails for the first three."""
+    folder = make_clip(tmp_path / "other", **changes)
+    images, texts = by_open_clip(f"local-dir:{folder}")
+    expected = (images * texts).sum(axis=1)
+    for precision, apart in (("fp32", 1e-5), ("bf16", 1e-2)):
+        found = ClipSimilarity(model=str(folder), precision=precision)(batch())
+        np.testing.assert_allclose(found["clip_similarity"], expected, atol=apart)
+
+
+def test_a_thin_image_is_not_blown_up(small_clip):
+    """65,000 x 1 px would be 266 megapixels before the crop."""
+    thin = encoded(picture(0, 65_000, 1), "PNG")
+    rows = batch([thin, *IMAGES[1:]])
+    found = ClipSimilarity(model=str(small_clip))(rows)["clip_similarity"]
+    assert {row: error.kind for row, error in rows.failures.items()} == {0: "too_large"}
+    assert not np.isnan(found[1:]).any()
+
+
+def test_an_endless_word_is_tokenized_as_open_clip_does(small_clip):
+    texts = ["x" * 60_000, "a " + "y" * 3000 + " b", "Z" * 2001]
+    tokens = open_clip.get_tokenizer(f"local-dir:{small_clip}")
+    found = clip.tokenize(str(small_clip), texts)
+    np.testing.assert_array_equal(found[1:, :-1], tokens(texts[1:]))
+    assert found[:, -1].tolist() == [1, 1, 1]
+
+
+def test_threads_that_ask_at_once_load_one_network(small_clip, monkeypatch):
+    forget_kept()
+    made = []
+    load = clip.load_model
+    monkeypatch.setattr(clip, "load_model", lambda *arguments: made.append(1) or load(*arguments))
+    towers = [ClipSimilarity(model=str(small_clip)).models[i % 2] for i in range(4)]
+    threads = [threading.Thread(target=tower.setup) for tower in towers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
 
 
 def test_tells_a_caption_that_was_cut(small_clip):
@@ -134,6 +198,14 @@ def test_what_is_wrong_with_a_model_is_told_before_anything_runs(tmp_path):
         ClipSimilarity(model="ViT-B-33")
     with pytest.raises(ValidationError, match="has no open_clip_config.json"):
         ClipSimilarity(model=str(tmp_path))
+    (tmp_path / "open_clip_config.json").write_text("[1]")
+    with pytest.raises(ValidationError, match="holds no JSON object"):
+        ClipSimilarity(model=str(tmp_path))
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    with pytest.raises(ValidationError, match="has no model_cfg with embed_dim"):
+        ClipSimilarity(model=str(tmp_path))
+    with pytest.raises(ValidationError, match="cupel-tiny has its weights with it; leave `pretrained: laion` out"):
+        ClipSimilarity(model="cupel-tiny", pretrained="laion")
     with pytest.raises(ModelError, match=r"no file of weights 'gone.safetensors'"):
         _ = ClipSimilarity(pretrained="gone.safetensors").files
 

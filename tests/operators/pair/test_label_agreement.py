@@ -10,7 +10,7 @@ from cupel.operators.image.zero_shot import ZeroShot
 from cupel.operators.images import ImageStore
 from cupel.operators.pair.label_agreement import LabelAgreement
 
-LABELS = ("cat", "dog", "bus", "couch, sofa", "hot dog", "glass", "strawberry")
+LABELS = ("cat", "dog", "bus", "couch, sofa", "hot dog", "glass", "strawberry", "horse", "vase", "knife", "suitcase")
 IMAGES = [encoded(picture(seed)) for seed in range(9)]
 
 
@@ -29,6 +29,7 @@ def measured(step, texts):
         ("a dog that is hot", {"dog"}),
         ("on the Sofa", {"couch, sofa"}),
         ("strawberries in glasses", {"strawberry", "glass"}),
+        ("horses, vases, knives and suitcases", {"horse", "vase", "knife", "suitcase"}),
         ("", set()),
         ("nothing of these", set()),
     ],

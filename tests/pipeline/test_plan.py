@@ -91,7 +91,7 @@ def test_labels_are_unique():
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_shipped_recipes_plan(name):
     made = make_plan(parse_recipe(shipped_recipes()[name].read_bytes(), name), PAIR)
-    assert len(made.steps) > 3
+    assert len(made.steps) > 1
 
 
 def test_a_default_written_out_is_the_same_cut():

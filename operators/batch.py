@@ -160,6 +160,10 @@ class Batch:
 
         An image runs once, however many operators or captions of this batch ask for it.
         """
+        return self.start(model)()
+
+    def start(self, model: Model) -> Callable[[], np.ndarray]:
+        """Begin `run` and return how to get its result: a GPU computes while something else is prepared."""
         slots = self._slots if model.reads == "image" else np.arange(len(self))
         known = self._images.outputs.setdefault(model, {}) if model.reads == "image" else {}
         new = [i for i, slot in zip(*np.unique(slots, return_index=True)[::-1], strict=True) if slot not in known]
@@ -171,16 +175,21 @@ class Batch:
             known |= {int(slots[rows[i]]): error for i, error in part.failures.items()}
             if len(good):
                 waiting.append((slots[rows[good]], self._submit(model, prepared[good])))
-        for done, output in waiting:  # all are under way by now: a GPU computes while the next part is prepared
-            known |= dict(zip(done.tolist(), output(), strict=True))
-        found = np.full((len(self), model.width), np.nan, np.float32)
-        for row, slot in enumerate(slots.tolist()):
-            value = known[slot]
-            if isinstance(value, RowError):
-                self.fail(row, value)
-            else:
-                found[row] = value
-        return found
+
+        def result() -> np.ndarray:
+            known.update(
+                (slot, row) for done, output in waiting for slot, row in zip(done.tolist(), output(), strict=True)
+            )
+            found = np.full((len(self), model.width), np.nan, np.float32)
+            for row, slot in enumerate(slots.tolist()):
+                value = known[slot]
+                if isinstance(value, RowError):
+                    self.fail(row, value)
+                else:
+                    found[row] = value
+            return found
+
+        return result
 
     def _each(self, get: Callable[[int], T]) -> Iterator[tuple[int, T]]:
         for row, slot in enumerate(self._slots):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..operators.models.clip import tokenizer
 from ..operators.models.weights import (
     SHIPPED,
     ModelError,
@@ -53,10 +54,13 @@ def list_models(
 def fetch(model: ModelArg, pretrained: TagArg, as_json: JsonOpt = False) -> None:
     """Fetch a model's weights into $CUPEL_MODELS (default: ~/.cache/cupel/models), with their checksum.
 
+    A tokenizer of its own (SigLIP's, multilingual ones) goes to the hub's cache, $HF_HOME.
+
     Example: cupel models fetch ViT-L-14 openai
     """
     with told():
         path = str(fetch_weights(model, pretrained))
+        tokenizer(model)  # where it has one of its own (SigLIP, multilingual models), into the hub's cache
     print_json({"model": model, "pretrained": pretrained, "path": path}) if as_json else print(path)
 
 

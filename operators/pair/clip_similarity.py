@@ -56,7 +56,8 @@ class ClipSimilarity(ClipOperator):
         )
 
     def __call__(self, batch: Batch) -> Mapping[str, pa.Array | np.ndarray]:
-        texts, images = batch.run(self.text_tower), batch.run(self.image_tower)
+        begun = batch.start(self.text_tower)
+        images, texts = batch.run(self.image_tower), begun()
         texts, cut = texts[:, :-1], pa.array(texts[:, -1] > 0, mask=texts[:, -1] < 0)
         found = {"clip_similarity": (images * texts).sum(axis=1), "clip_truncated": cut}
         if not self.embeddings:

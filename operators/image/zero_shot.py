@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from ...schemas.fields import field
-from ..base import Batch, Model, operator
-from ..models._clip_operator import ImageClipOperator, check_templates, label_vectors
-from ..models.labels import list_file, read_labels
+from ..base import Batch, operator
+from ..models._clip_operator import LabelOperator
+from ..models.labels import read_labels
 
 
 @operator
-class ZeroShot(ImageClipOperator):
+class ZeroShot(LabelOperator):
     """CLIP's zero-shot classification: the label whose text is nearest to the image, with its probability.
 
     A label's vector is the mean of its prompts' (one a template); probabilities are softmax(cosine / temperature) over
@@ -27,11 +26,7 @@ class ZeroShot(ImageClipOperator):
     comma that was missing in its code put in), watermark, coco_objects.
     """
 
-    labels: str | tuple[str, ...] = Field(
-        "coco_objects", description="a list of labels, a text file with one a line, or the name of a shipped list"
-    )
     watch: tuple[str, ...] = Field((), description="labels to count in zero_shot_watched; shipped lists have their own")
-    templates: tuple[str, ...] = Field(("{}",), min_length=1, description="prompts; {} stands for the label")
     temperature: float = Field(0.01, gt=0, description="CLIP's learned one is 0.01")
 
     adds = (
@@ -45,24 +40,14 @@ class ZeroShot(ImageClipOperator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_templates(self.templates)
         names, _ = read_labels(self.labels)
         for label in self.watch:
             if label not in names:
                 raise ValueError(f"watch names {label!r}, which is none of the labels")
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        lists = (list_file(self.labels),) if isinstance(self.labels, str) else ()
-        return (*super().files, *lists)
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        return (*super().models, self.text_tower)
-
     def __call__(self, batch: Batch) -> Mapping[str, pa.Array | Sequence[object] | np.ndarray]:
         names, watched = read_labels(self.labels)
-        scores = self.vectors(batch) @ label_vectors(batch, self.text_tower, names, self.templates).T
+        scores = self.cosines(batch)
         odds = np.exp((scores - scores.max(axis=1, keepdims=True)) / self.temperature)
         probability = odds / odds.sum(axis=1, keepdims=True)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :2]

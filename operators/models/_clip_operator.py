@@ -11,6 +11,7 @@ from pydantic import Field
 from ..base import Batch, Model, Resources, RowOperator, operator
 from ..batch import kept
 from .clip import Decode, ImageTower, Precision, TextTower
+from .labels import list_file, read_labels
 from .weights import ModelError, model_config, model_folder, weights_files
 
 
@@ -92,6 +93,38 @@ class ImageClipOperator(ClipOperator):
         return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), np.float32)
 
 
+@operator
+class LabelOperator(ImageClipOperator):
+    """Compares images with the texts of some labels."""
+
+    labels: str | tuple[str, ...] = Field(
+        "coco_objects", description="a list of labels, a text file with one a line, or the name of a shipped list"
+    )
+    templates: tuple[str, ...] = Field(("{}",), min_length=1, description="prompts; {} stands for the label")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for template in self.templates:
+            if "{}" not in template:  # it would be the same for every label
+                raise ValueError(f"templates holds {template!r}, which has no {{}} for the label")
+        read_labels(self.labels)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        lists = (list_file(self.labels),) if isinstance(self.labels, str) else ()
+        return (*super().files, *lists)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return (*super().models, self.text_tower)
+
+    def cosines(self, batch: Batch) -> np.ndarray:
+        """Cosine of each image and each label (rows, labels)."""
+        names, _ = read_labels(self.labels)
+        found: np.ndarray = self.vectors(batch) @ label_vectors(batch, self.text_tower, names, self.templates).T
+        return found
+
+
 def label_vectors(batch: Batch, tower: TextTower, labels: tuple[str, ...], templates: tuple[str, ...]) -> np.ndarray:
     """A unit vector a label (labels, embed_dim): the mean over the templates, as CLIP's prompt ensembles; made once."""
     known, key = _label_vectors(), (tower, labels, templates)
@@ -105,10 +138,3 @@ def label_vectors(batch: Batch, tower: TextTower, labels: tuple[str, ...], templ
 @kept
 def _label_vectors() -> dict[tuple[TextTower, tuple[str, ...], tuple[str, ...]], np.ndarray]:
     return {}
-
-
-def check_templates(templates: tuple[str, ...]) -> None:
-    """ValueError for a prompt that would be the same for every label."""
-    for template in templates:
-        if "{}" not in template:
-            raise ValueError(f"templates holds {template!r}, which has no {{}} for the label")

@@ -5,20 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from ...schemas.fields import field
-from ..base import Batch, Model, operator
-from ..models._clip_operator import ImageClipOperator, check_templates, label_vectors
-from ..models.labels import list_file, read_labels
+from ..base import Batch, operator
+from ..models._clip_operator import LabelOperator
+from ..models.labels import read_labels
 
 
 @operator
-class LabelAgreement(ImageClipOperator):
+class LabelAgreement(LabelOperator):
     """How many of the `top` labels that the image looks most like are named in the caption.
 
     CC3M keeps a pair if at least one of 5 to 20 labels of an image classifier occurs in the caption, both stemmed
@@ -30,9 +29,6 @@ class LabelAgreement(ImageClipOperator):
     `sofa, couch` is one label with two names.
     """
 
-    labels: str | tuple[str, ...] = Field(
-        "coco_objects", description="a list of labels, a text file with one a line, or the name of a shipped list"
-    )
     top: int = Field(5, ge=1, description="labels that count as seen in the image")
     templates: tuple[str, ...] = Field(
         ("a photo of a {}",), min_length=1, description="prompts; {} stands for the label"
@@ -44,28 +40,13 @@ class LabelAgreement(ImageClipOperator):
         field("named_label_rank", pa.int32(), "rank by the image of the best label that the caption names", unit="1.."),
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_templates(self.templates)
-        read_labels(self.labels)
-
     @property
     def reads(self) -> tuple[str, ...]:
         return (*super().reads, "text")
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        lists = (list_file(self.labels),) if isinstance(self.labels, str) else ()
-        return (*super().files, *lists)
-
-    @property
-    def models(self) -> tuple[Model, ...]:
-        return (*super().models, self.text_tower)
-
     def __call__(self, batch: Batch) -> Mapping[str, Sequence[object] | np.ndarray]:
         names, _ = read_labels(self.labels)
-        scores = self.vectors(batch) @ label_vectors(batch, self.text_tower, names, self.templates).T
-        order = np.argsort(-scores, axis=1, kind="stable")
+        order = np.argsort(-self.cosines(batch), axis=1, kind="stable")
         ranks: list[int | None] = []
         agreeing = []
         for text, places in zip(batch.column("text").to_pylist(), order, strict=True):

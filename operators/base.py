@@ -38,8 +38,6 @@ class Resources:
     cpus: float = 1.0
     gpus: float = 0.0
     memory_gb: float = 1.0
-    batch_rows: int = 0  # rows a call at most; 0: as many as fit in memory
-    extra: str = ""  # the extra to install: pip install cupel[EXTRA]
 
 
 class Operator(ABC):

@@ -215,7 +215,8 @@ class _Planner:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else step.operator
             known = list(TypeAdapter(found).json_schema().get("properties", {}))
-            message = f"{step.operator}: {name}: {first['msg'].removeprefix('Value error, ')}"
+            where = f"{name}: " if first["loc"] else ""  # a rule over several parameters names them itself
+            message = f"{step.operator}: {where}{first['msg'].removeprefix('Value error, ')}"
             if first["type"] == "unexpected_keyword_argument":
                 message = f"{step.operator} has no parameter {name!r}{did_you_mean(name, known)}"
                 message += f" (known: {', '.join(known) or 'none'})"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import http.client
 import importlib.util
 import json
 import os
@@ -129,7 +130,7 @@ def fetch_weights(model: str, pretrained: str) -> Path:
             return found
         try:
             return _fetch(published, folder)
-        except Exception as error:
+        except (OSError, ValueError, RuntimeError, http.client.HTTPException) as error:
             raise ModelError(
                 f"the weights of {model} ({pretrained}) are not in {folder} and cannot be fetched from "
                 f"{publisher(published)} ({_reason(error)}). Where there is a network, run `cupel models fetch {model} "

@@ -26,6 +26,10 @@ def fingerprint(made, label):
         ("- keep: {wrods: {min: 3}}", "r.yaml:3: keep reads 'wrods', which neither the source nor an earlier step has"),
         ("- text.length: {unit: px}", "r.yaml:3: text.length has no parameter 'unit' (known: none)"),
         ("- text.length\n  - text.length", "r.yaml:4: text.length adds 'characters', but an earlier step has a column"),
+        (
+            "- pair.clip_similarity: {model: cupel-tinny}",
+            "r.yaml:3: pair.clip_similarity: no model 'cupel-tinny'; did you mean 'cupel-tiny'",
+        ),
         ("- text.length: {as: {wrds: w}}", "r.yaml:3: as renames 'wrds', which text.length does not add; did you mean"),
         ("- text.length: {as: {words: text}}", "r.yaml:3: text.length adds 'text', but the source has a column"),
         ("- keep: {text: {min: 3}}", "r.yaml:3: min is for numbers, and 'text' holds string"),

@@ -12,20 +12,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from .batch import Batch, Model, Submit, forget_kept, loaded, nest, run_here
-
-if TYPE_CHECKING:
-    import polars as pl
+from .frames import Frames
 
 __all__ = [
-    "Batch", "CorpusOperator", "Exchange", "Extractor", "Model", "Operator", "Resources", "RowOperator", "Submit",
+    "Batch", "CorpusOperator", "Extractor", "Frames", "Model", "Operator", "Resources", "RowOperator", "Submit",
     "forget_kept", "loaded", "nest", "operator", "run_here",
 ]  # fmt: skip
 operator = functools.partial(dataclass, frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -86,8 +85,12 @@ class CorpusOperator(Operator):
     """Sees the columns it reads of all the rows alive: duplicates, frequencies, quotas."""
 
     @abstractmethod
-    def __call__(self, rows: pl.LazyFrame, exchange: Exchange) -> pl.DataFrame:
-        """`rows` has shard, row, key and what it reads; returns shard, row and what it adds (others are null)."""
+    def __call__(self, rows: Frames) -> Frames | pl.DataFrame:
+        """`rows` has shard, row, key and what it reads; returns shard, row and what it adds (others are null).
+
+        The same whatever the parts are and the order of rows. Few rows are one part; many never stand in one place
+        unless `collect` brings them there.
+        """
 
 
 class Extractor(Operator):
@@ -96,12 +99,3 @@ class Extractor(Operator):
     @abstractmethod
     def __call__(self, batch: Batch) -> tuple[np.ndarray, Mapping[str, pa.Array | Sequence[object]]]:
         """The index in the batch of each child's parent (ascending), and the children's columns."""
-
-
-class Exchange(Protocol):
-    """What the pipeline lends a corpus operator."""
-
-    @property
-    def scratch(self) -> Path:
-        """A local folder of its own, emptied afterwards."""
-        ...

@@ -17,13 +17,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import ray
 
 from ..operators.base import RowOperator
+from ..operators.frames import PART_BYTES, Piece
 from ..operators.source import open_source
 from ..operators.source.base import Scan, Shard, ShardError, Source
 from ..schemas.corpus import FILES, Manifest
@@ -126,10 +127,13 @@ class _Tally:
     counts: Counts = field(default_factory=Counts)
     files: list[Written] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    handed_in: dict[int, Piece] = field(default_factory=dict)  # by shard, for the barrier that comes next
 
 
 class Engine:
     """One run over one corpus folder, on the Ray that is connected."""
+
+    part_bytes: ClassVar[int] = PART_BYTES  # of a barrier's rows in one worker
 
     def __init__(
         self,
@@ -214,7 +218,8 @@ class Engine:
             if not barrier_done(plan, self.store, step, alive):
                 alive = self._sweep(plan, alive, (start, stop), barrier)
                 self.progress.begin(step.label, 0)
-                reference = cross.remote(plan, self.store.uri, barrier, alive)
+                handed_in = [self.tally.handed_in[shard.id] for shard in alive]
+                reference = cross.remote(plan, self.store.uri, barrier, alive, handed_in, self.part_bytes)
                 self.tally.seconds[step.label] += _result(reference)
         lost = set(self.tally.unreadable)
         return [shard for shard in alive if _shard_title(shard) not in lost]
@@ -261,6 +266,8 @@ class Engine:
         self.tally.measured += done.result.report.measured
         for label, seconds in done.result.report.seconds.items():
             self.tally.seconds[label] += seconds
+        if done.result.handed_in is not None:
+            self.tally.handed_in[done.job.shard.id] = done.result.handed_in
         if done.result.counts:
             self.tally.counts += done.result.counts
         self.tally.files += done.result.files

@@ -11,6 +11,7 @@ import numpy as np
 import ray
 
 from ..operators.base import Model
+from ..operators.frames import Piece
 from ..operators.source.base import Scan, Shard, ShardError, Source
 from .call import renew
 from .exchange import hand_in, run_barrier
@@ -29,6 +30,7 @@ class Swept:
     """What a worker reports of one shard in one stretch."""
 
     report: Report
+    handed_in: Piece | None = None
     counts: Counts | None = None
     files: tuple[Written, ...] = ()
 
@@ -65,20 +67,21 @@ def advance(
         if barrier is not None:
             step = plan.steps[barrier]
             assert isinstance(step, CorpusStep | KeepStep)
-            hand_in(view, found, step)
-            swept.append(Swept(report=report))
+            swept.append(Swept(report=report, handed_in=hand_in(view, found, step)))
         else:
             swept.append(Swept(report=report, counts=count(view, found), files=tuple(write_decision(view, found))))
     return swept, time.perf_counter() - began
 
 
 @ray.remote(max_retries=2)
-def cross(plan: Plan, out: str, barrier: int, shards: Sequence[Shard]) -> float:
-    """Run a barrier; seconds taken."""
+def cross(
+    plan: Plan, out: str, barrier: int, shards: Sequence[Shard], pieces: Sequence[Piece], part_bytes: int
+) -> float:
+    """Run a barrier over what the shards handed in; seconds taken."""
     began = time.perf_counter()
     step = plan.steps[barrier]
     assert isinstance(step, CorpusStep | KeepStep)
-    run_barrier(plan, open_store(out), step, shards)
+    run_barrier(plan, open_store(out), step, shards, pieces, part_bytes)
     return time.perf_counter() - began
 
 

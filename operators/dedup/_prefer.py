@@ -7,6 +7,8 @@ from typing import Self
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..frames import Order
+
 
 class Prefer(BaseModel):
     """The column whose highest (or lowest) value decides who is kept; nulls and NaN come last."""
@@ -32,15 +34,24 @@ def reads(columns: tuple[str, ...], prefer: Prefer | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*columns, *([prefer.column] if prefer else [])]))
 
 
-def best_first(rows: pl.LazyFrame, prefer: Prefer | None) -> pl.LazyFrame:
+def best_first(rows: pl.DataFrame, prefer: Prefer | None) -> pl.DataFrame:
     """Rows sorted best first: by preference, ties by key, then by shard and row. A total order, whatever came in."""
-    ties = [pl.col("key"), pl.col("shard"), pl.col("row")]
+    return order(prefer).sort(ranked(rows, prefer))
+
+
+def order(prefer: Prefer | None) -> Order:
+    """Best first, as a sort of `ranked` rows."""
+    ties = ("key", "shard", "row")
     if prefer is None:
-        return rows.sort(ties, nulls_last=True)
-    value = pl.col(prefer.column)
-    if rows.collect_schema()[prefer.column].is_float():
-        value = value.fill_nan(None)  # polars would rank NaN above every number
-    return rows.sort([value, *ties], descending=[prefer.highest is not None, *[False] * len(ties)], nulls_last=True)
+        return Order(columns=ties, descending=(False,) * 3)
+    return Order(columns=(prefer.column, *ties), descending=(prefer.highest is not None, *(False,) * 3))
+
+
+def ranked(rows: pl.DataFrame, prefer: Prefer | None) -> pl.DataFrame:
+    """Rows whose preferred column sorts as it should: polars would rank NaN above every number."""
+    if prefer is None or not rows.schema[prefer.column].is_float():
+        return rows
+    return rows.with_columns(pl.col(prefer.column).fill_nan(None))
 
 
 def row_names(shard: pl.Expr, row: pl.Expr) -> pl.Expr:

@@ -7,7 +7,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from ...schemas.fields import field
-from ..base import CorpusOperator, Exchange, operator
+from ..base import CorpusOperator, Frames, operator
 from ._prefer import Prefer, best_first, reads, row_names
 
 
@@ -29,18 +29,18 @@ class Exact(CorpusOperator):
     def reads(self) -> tuple[str, ...]:
         return reads(self.columns, self.prefer)
 
-    def __call__(self, rows: pl.LazyFrame, exchange: Exchange) -> pl.DataFrame:
-        whole = rows.drop_nulls(self.columns)
-        # 8 bytes a row find the few that may have an equal; only their values are held and compared.
-        digest = pl.struct(self.columns).hash()
-        digests = whole.select(digest.alias("digest")).collect(engine="streaming")["digest"]
-        repeated = digests.filter(digests.is_duplicated()).unique()
-        suspects = best_first(whole.filter(digest.is_in(repeated.implode())), self.prefer).collect()
+    def __call__(self, rows: Frames) -> Frames:
+        return rows.shuffle(self.columns, self._whole).map(self._find)
+
+    def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.drop_nulls(self.columns)
+
+    def _find(self, rows: pl.DataFrame) -> pl.DataFrame:
+        # 8 bytes a row find the few that may have an equal; only their values are sorted and compared.
+        digests = rows.select(pl.struct(self.columns).hash()).to_series()
+        suspects = best_first(rows.filter(digests.is_duplicated()), self.prefer)
         first = [pl.col(name).first().over(self.columns).alias(f"keeper_{name}") for name in ("shard", "row")]
         found = suspects.select(pl.col("shard"), pl.col("row"), *first)
         keeper = pl.col("keeper_shard"), pl.col("keeper_row")
-        return (
-            found.filter((pl.col("shard") != keeper[0]) | (pl.col("row") != keeper[1]))
-            .select("shard", "row", exact_of=row_names(*keeper))
-            .sort("shard", "row")
-        )
+        repeats = found.filter((pl.col("shard") != keeper[0]) | (pl.col("row") != keeper[1]))
+        return repeats.select("shard", "row", exact_of=row_names(*keeper))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from pydantic import Field
 
 from ...schemas.fields import field
-from ..base import CorpusOperator, Exchange, operator
-from ._hamming import group_greedily
-from ._prefer import Prefer, best_first, reads, row_names
+from ..base import CorpusOperator, Frames, operator
+from ._against import AGAINST, files_of, known
+from ._blocks import settle_in_blocks
+from ._hamming import group_greedily, near
+from ._prefer import Prefer, order, ranked, reads, row_names
 
 
 @operator
@@ -30,6 +34,7 @@ class NearImages(CorpusOperator):
     column: str = Field("phash", description="column of 64-bit perceptual hashes (uint64)")
     max_distance: int = Field(4, ge=0, le=16, description="bits that may differ; time grows steeply beyond 8")
     prefer: Prefer | None = Field(None, description="{highest: column} or {lowest: column}: which of them is kept")
+    against: str | None = Field(None, min_length=1, description=AGAINST)
 
     adds = (
         field("near_image_of", pa.string(), "identity of the near-duplicate row that is kept; null for keepers"),
@@ -40,33 +45,80 @@ class NearImages(CorpusOperator):
     def reads(self) -> tuple[str, ...]:
         return reads((self.column,), self.prefer)
 
-    def __call__(self, rows: pl.LazyFrame, exchange: Exchange) -> pl.DataFrame:
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return files_of(self.against)
+
+    def __call__(self, rows: Frames) -> Frames:
+        blocks = rows.map(self._hashes).arrange(order(self.prefer)).map(_opened)
+        if self.against is not None:
+            for bag in known(rows.exchange, self.against, self.column).map(self._known).bags:
+                blocks = blocks.map(self._match, Frames(rows.exchange, [bag] * blocks.parts))
+        settled = settle_in_blocks(blocks, self._settle, self._match, [True] * blocks.parts)
+        return settled.map(_findings)
+
+    def _hashes(self, rows: pl.DataFrame) -> pl.DataFrame:
         require_uint64(rows, self.column)
-        ordered = best_first(rows.filter(pl.col(self.column).is_not_null()), self.prefer)
-        ranked = ordered.select("shard", "row", "key", hash=pl.col(self.column)).collect()
+        preferred = [self.prefer.column] if self.prefer else []
+        wanted = dict.fromkeys(["shard", "row", "key", *preferred])
+        return ranked(rows, self.prefer).select(*wanted, hash=pl.col(self.column)).drop_nulls("hash")
+
+    def _known(self, rows: pl.DataFrame) -> pl.DataFrame:
+        require_uint64(rows, self.column)
+        hashes = (
+            rows.select("name", hash=pl.col(self.column)).drop_nulls().unique("hash", keep="first", maintain_order=True)
+        )
+        return hashes.with_columns(key=pl.lit(None, pl.String), keeper=pl.lit(None, pl.String))
+
+    def _settle(self, block: pl.DataFrame) -> pl.DataFrame:
+        rows = block.filter(pl.col("keeper").is_null())
         # Rows with one hash share their fate, so each hash is looked at once, in the place of its best row.
-        values, place, which = np.unique(ranked["hash"].to_numpy(), return_index=True, return_inverse=True)
-        order = np.argsort(place)
-        keepers = np.empty_like(order)
-        keepers[order] = order[group_greedily(values[order], self.max_distance)]
-        keeper = keepers[which]
-        apart = np.bitwise_count(values[which] ^ values[keeper]).astype(np.int8)
-        best = ranked.select(near_image_of=row_names(pl.col("shard"), pl.col("row")))
-        kept_row = place[keeper]
-        one_image = (apart == 0) & (ranked["key"] == ranked["key"][kept_row]).fill_null(value=False).to_numpy()
-        others = np.flatnonzero((kept_row != np.arange(len(which))) & ~one_image)
-        return pl.concat(
-            [
-                ranked[others].select("shard", "row"),
-                best[kept_row[others]],
-                pl.DataFrame({"near_image_distance": apart[others]}),
-            ],
-            how="horizontal",
-        ).sort("shard", "row")
+        values, place, which = np.unique(rows["hash"].to_numpy(), return_index=True, return_inverse=True)
+        ascending = np.argsort(place)
+        keepers = np.empty_like(ascending)
+        keepers[ascending] = ascending[group_greedily(values[ascending], self.max_distance)]
+        keeper = place[keepers[which]]
+        return _decide(block, rows, np.flatnonzero(keeper != np.arange(len(keeper))), rows, keeper)
+
+    def _match(self, block: pl.DataFrame, earlier: pl.DataFrame) -> pl.DataFrame:
+        rows, keepers = block.filter(pl.col("keeper").is_null()), earlier.filter(pl.col("keeper").is_null())
+        values, which = np.unique(rows["hash"].to_numpy(), return_inverse=True)
+        first = np.full(len(values), keepers.height)
+        for one, other, _ in near(values, keepers["hash"].to_numpy(), self.max_distance):
+            np.minimum.at(first, one, other)
+        keeper = first[which]
+        return _decide(block, rows, np.flatnonzero(keeper < keepers.height), keepers, keeper)
 
 
-def require_uint64(rows: pl.LazyFrame, column: str) -> None:
+def _opened(rows: pl.DataFrame) -> pl.DataFrame:
+    """Sorted rows as a block in which nothing is decided."""
+    return rows.select(
+        *("shard", "row", "key", "hash"),
+        name=row_names(pl.col("shard"), pl.col("row")),
+        keeper=pl.lit(None, pl.String),
+        apart=pl.lit(None, pl.Int8),
+        one_image=pl.lit(value=False),
+    ).with_row_index("place")
+
+
+def _decide(
+    block: pl.DataFrame, rows: pl.DataFrame, hits: np.ndarray, keepers: pl.DataFrame, keeper: np.ndarray
+) -> pl.DataFrame:
+    """The block, where `rows[hits]` are duplicates of `keepers[keeper[hits]]`."""
+    repeats, kept = rows[hits], keepers[keeper[hits]]
+    apart = np.bitwise_count(repeats["hash"].to_numpy() ^ kept["hash"].to_numpy()).astype(np.int8)
+    one_image = (apart == 0) & (repeats["key"] == kept["key"]).fill_null(value=False).to_numpy()
+    decided = repeats.with_columns(keeper=kept["name"], apart=pl.Series(apart), one_image=pl.Series(one_image))
+    return pl.concat([block.filter(~pl.col("place").is_in(decided["place"].implode())), decided]).sort("place")
+
+
+def _findings(block: pl.DataFrame) -> pl.DataFrame:
+    found = block.filter(pl.col("keeper").is_not_null() & ~pl.col("one_image"))
+    return found.select("shard", "row", near_image_of="keeper", near_image_distance="apart")
+
+
+def require_uint64(rows: pl.DataFrame, column: str) -> None:
     """Raise ValueError unless the column holds unsigned 64-bit hashes."""
-    kind = rows.collect_schema()[column]
+    kind = rows.schema[column]
     if kind != pl.UInt64:
         raise ValueError(f"column {column!r} holds {kind}, not 64-bit hashes (uint64); image.phash adds such a column")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from ...schemas.fields import field
-from ..base import Batch, CorpusOperator, Exchange, operator
+from ..base import Batch, CorpusOperator, Frames, operator
 from ..dedup._hamming import Hashes, near
 from ..dedup.near_images import require_uint64
 from ..image.phash import Phash
@@ -60,12 +61,13 @@ class Decontaminate(CorpusOperator):
             raise ValueError(f"reference {self.reference!r} is neither a folder of images nor a Parquet file")
         return (place,)
 
-    def __call__(self, rows: pl.LazyFrame, exchange: Exchange) -> pl.DataFrame:
-        require_uint64(rows, self.column)
+    def __call__(self, rows: Frames) -> Frames:
         names, hashes = self._references()
-        wanted = (
-            rows.filter(pl.col(self.column).is_not_null()).select("shard", "row", hash=pl.col(self.column)).collect()
-        )
+        return rows.map(functools.partial(self._match, names, hashes))
+
+    def _match(self, names: pl.Series, hashes: Hashes, rows: pl.DataFrame) -> pl.DataFrame:
+        require_uint64(rows, self.column)
+        wanted = rows.select("shard", "row", hash=pl.col(self.column)).drop_nulls()
         values, which = np.unique(wanted["hash"].to_numpy(), return_inverse=True)
         # Nearest first, then by name: names ascend, so (distance, index) in one number is what is to be smallest.
         none = (self.max_distance + 1) * len(names)
@@ -76,7 +78,7 @@ class Decontaminate(CorpusOperator):
         apart, index = np.divmod(nearest[which[hits]], len(names))
         found = wanted[hits].select("shard", "row")
         by, distance = names[index].alias("contaminated_by"), pl.Series("contaminated_distance", apart.astype(np.int8))
-        return found.with_columns(by, distance).sort("shard", "row")
+        return found.with_columns(by, distance)
 
     def _references(self) -> tuple[pl.Series, Hashes]:
         """Names, ascending, and hashes: each hash once, under its first name."""

@@ -7,7 +7,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from ...schemas.fields import field
-from ..base import CorpusOperator, Exchange, operator
+from ..base import CorpusOperator, Frames, operator
 
 
 @operator
@@ -25,7 +25,11 @@ class Frequency(CorpusOperator):
     def reads(self) -> tuple[str, ...]:
         return (self.column,)
 
-    def __call__(self, rows: pl.LazyFrame, exchange: Exchange) -> pl.DataFrame:
-        count = pl.len().over(self.column).cast(pl.Int64)
-        present = rows.filter(pl.col(self.column).is_not_null())
-        return present.select("shard", "row", frequency=count).sort("shard", "row").collect()
+    def __call__(self, rows: Frames) -> Frames:
+        return rows.shuffle([self.column], self._present).map(self._count)
+
+    def _present(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.select("shard", "row", self.column).drop_nulls(self.column)
+
+    def _count(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.select("shard", "row", frequency=pl.len().over(self.column).cast(pl.Int64))

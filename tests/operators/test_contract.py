@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import FrozenInstanceError, fields
 from importlib.resources import files
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 from drawing import encoded, picture
+from in_parts import found_by
 from pydantic import TypeAdapter, ValidationError
 from ray import cloudpickle
 from small_clip import make_clip, make_head
@@ -213,11 +213,10 @@ def corpus(operator: Operator) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("name", KINDS[CorpusOperator])
-def test_a_corpus_operator_depends_on_the_rows_and_not_on_their_order(name, make, tmp_path):
+def test_a_corpus_operator_depends_on_the_rows_and_not_on_their_order_or_place(name, make):
     operator = make(name)
     rows = corpus(operator)
-    exchange = SimpleNamespace(scratch=tmp_path)
-    found = operator(rows.lazy(), exchange)
+    found = found_by(operator, rows)
     assert found.columns == ["shard", "row", *(added.name for added in operator.adds)]
     types = {column.name: column.type for column in operator.adds}
     assert all(found[name].to_arrow().cast(kind).null_count == found[name].null_count() for name, kind in types.items())
@@ -225,6 +224,7 @@ def test_a_corpus_operator_depends_on_the_rows_and_not_on_their_order(name, make
     assert set(found.select("shard", "row").rows()) <= set(rows.select("shard", "row").rows())
     assert found.select("shard", "row").is_duplicated().sum() == 0
     for seed in (1, 2):
-        again = operator(rows.sample(fraction=1, shuffle=True, seed=seed).lazy(), exchange)
-        assert again.sort("shard", "row").equals(found.sort("shard", "row"))
-    assert operator(rows.clear().lazy(), exchange).is_empty()
+        shuffled = rows.sample(fraction=1, shuffle=True, seed=seed)
+        assert found_by(operator, shuffled).equals(found)
+        assert found_by(operator, shuffled, parts=3, part_bytes=200).equals(found)
+    assert found_by(operator, rows.clear()).is_empty()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import SimpleNamespace
-
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from in_parts import found_by
 from pydantic import ValidationError
 
 from cupel.operators.dedup.exact import Exact
 from cupel.schemas.corpus import row_name
 
-EXCHANGE = SimpleNamespace(scratch=Path())
 SCHEMA = {
     "shard": pl.Int32,
     "row": pl.Int32,
@@ -52,8 +49,8 @@ def first_in_a_dictionary(rows: pl.DataFrame) -> dict[tuple[int, int], str]:
 def test_equals_a_dictionary_in_any_order(rows: list[tuple], seed: int) -> None:
     table = frame(rows)
     operator = Exact(columns=("phash", "text"), prefer={"highest": "score"})
-    shuffled = table.sample(fraction=1, shuffle=True, seed=seed).lazy()
-    found = operator(shuffled, EXCHANGE)
+    shuffled = table.sample(fraction=1, shuffle=True, seed=seed)
+    found = found_by(operator, shuffled)
     assert found.schema == {"shard": pl.Int32, "row": pl.Int32, "exact_of": pl.String}
     assert {row[:2]: row[2] for row in found.rows()} == first_in_a_dictionary(table)
     assert found.rows() == sorted(found.rows())
@@ -71,7 +68,7 @@ def test_equals_a_dictionary_in_any_order(rows: list[tuple], seed: int) -> None:
 )
 def test_columns_of_any_type(values: list[object]) -> None:
     table = frame([("k", None, None, None)] * 3).with_columns(pl.Series("sha256", values))
-    found = Exact(columns=("sha256",))(table.lazy(), EXCHANGE)
+    found = found_by(Exact(columns=("sha256",)), table)
     assert found.rows() == [(0, 2, "00000000:0")]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import imagehash
 import numpy as np
@@ -11,17 +10,17 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from in_parts import found_by
 from PIL import Image
 
 from cupel.operators.select.decontaminate import Decontaminate
 
-EXCHANGE = SimpleNamespace(scratch=Path())
 SCHEMA = {"shard": pl.Int32, "row": pl.Int32, "key": pl.String, "phash": pl.UInt64}
 HASHES = st.lists(st.integers(0, 255) | st.sampled_from([2**64 - 1, 2**63]), min_size=1, max_size=20)
 
 
-def corpus(hashes: list[int | None]) -> pl.LazyFrame:
-    return pl.LazyFrame([(0, row, "k", value) for row, value in enumerate(hashes)], schema=SCHEMA, orient="row")
+def corpus(hashes: list[int | None]) -> pl.DataFrame:
+    return pl.DataFrame([(0, row, "k", value) for row, value in enumerate(hashes)], schema=SCHEMA, orient="row")
 
 
 def noise(seed: int) -> Image.Image:
@@ -39,7 +38,7 @@ def test_the_nearest_by_distance_then_name(
     path = tmp_path_factory.mktemp("reference") / "eval.parquet"
     keys = [f"key{len(known) - i:02}" for i in range(len(known))]
     pl.DataFrame({"phash": known, "key": keys}, schema_overrides={"phash": pl.UInt64}).write_parquet(path)
-    found = Decontaminate(reference=str(path), max_distance=distance)(corpus([None, *hashes]), EXCHANGE)
+    found = found_by(Decontaminate(reference=str(path), max_distance=distance), corpus([None, *hashes]))
     expected = []
     for row, value in enumerate(hashes, start=1):
         apart, key = min(((value ^ other).bit_count(), key) for other, key in zip(known, keys, strict=True))
@@ -59,14 +58,14 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<!doctype html>")
     (tmp_path / "empty").touch()
     rows = corpus([phash(noise(seed)) for seed in (2, 1, 0, 9)])
-    found = Decontaminate(reference=str(tmp_path))(rows, EXCHANGE)
+    found = found_by(Decontaminate(reference=str(tmp_path)), rows)
     assert found.rows() == [(0, 0, "val/no_suffix", 0), (0, 1, "val/a.webp", 0), (0, 2, "b.png", 0)]
 
 
 def test_hex_hashes_without_a_key(tmp_path: Path) -> None:
     path = tmp_path / "coyo.parquet"
     pl.DataFrame({"phash": ["f000000000000000", "00000000000000FF"]}).write_parquet(path)
-    found = Decontaminate(reference=str(path), max_distance=1)(corpus([0xFE, 0xF << 60, 0]), EXCHANGE)
+    found = found_by(Decontaminate(reference=str(path), max_distance=1), corpus([0xFE, 0xF << 60, 0]))
     assert found.rows() == [(0, 0, "coyo.parquet:1", 1), (0, 1, "coyo.parquet:0", 0)]
 
 
@@ -78,7 +77,7 @@ def test_files_enter_the_fingerprint(tmp_path: Path) -> None:
 
 
 def run(reference: Path) -> pl.DataFrame:
-    return Decontaminate(reference=str(reference))(corpus([1]), EXCHANGE)
+    return found_by(Decontaminate(reference=str(reference)), corpus([1]))
 
 
 def test_no_such_reference(tmp_path: Path) -> None:

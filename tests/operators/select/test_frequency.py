@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
-from types import SimpleNamespace
 
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
+from in_parts import found_by
 
 from cupel.operators.select.frequency import Frequency
 
 SCHEMA = {"shard": pl.Int32, "row": pl.Int32, "key": pl.String, "text": pl.String}
-EXCHANGE = SimpleNamespace(scratch=Path())
 
 
 @given(
@@ -22,7 +20,7 @@ EXCHANGE = SimpleNamespace(scratch=Path())
 def test_equals_a_counter_in_any_order(texts: list[str | None], seed: int) -> None:
     rows = [(i // 5, i % 5, "k", text) for i, text in enumerate(texts)]
     table = pl.DataFrame(rows, schema=SCHEMA, orient="row").sample(fraction=1, shuffle=True, seed=seed)
-    found = Frequency(column="text")(table.lazy(), EXCHANGE)
+    found = found_by(Frequency(column="text"), table)
     count = Counter(texts)
     assert dict(found.schema) == {"shard": pl.Int32, "row": pl.Int32, "frequency": pl.Int64}
     assert found.rows() == [(shard, row, count[text]) for shard, row, _, text in rows if text is not None]

@@ -1,0 +1,99 @@
+"""k-means and nearest centroids: against float64 arithmetic and SciPy, whatever the blocks are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.cluster.vq import kmeans2
+
+from cupel.operators.models import _kmeans
+from cupel.operators.models._kmeans import nearest, spherical_kmeans
+
+
+def unit(rows: int, width: int, seed: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).standard_normal((rows, width)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def clumps(rows: int, width: int, centres: int, seed: int) -> np.ndarray:
+    which = np.random.default_rng(seed).integers(0, centres, rows)
+    vectors = unit(centres, width, seed)[which] + 0.1 * unit(rows, width, seed + 1)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+SMALL = st.integers(1, 5).flatmap(
+    lambda d: st.tuples(*[st.lists(st.tuples(*[st.integers(-3, 3)] * d), min_size=1, max_size=30)] * 2)
+)
+
+
+@given(SMALL)
+def test_nearest_is_the_first_of_the_highest(both) -> None:
+    """Small whole numbers: float32 is exact, ties and equal centroids abound."""
+    vectors, centroids = (np.array(rows, np.float32) for rows in both)
+    index, similarity = nearest(vectors, centroids)
+    products = vectors @ centroids.T
+    assert index.tolist() == products.argmax(axis=1).tolist()
+    assert similarity.tolist() == products.max(axis=1).tolist()
+    assert (index.dtype, similarity.dtype) == (np.int32, np.float32)
+
+
+def test_nearest_in_float64_though_centroids_nearly_coincide(monkeypatch) -> None:
+    """500 centroids that differ in the last bits of float32: the product of matrices alone picks wrong ones."""
+    vectors = unit(300, 384, 1)
+    centroids = (vectors[7] + 3e-7 * unit(500, 384, 2)).astype(np.float32)
+    products = vectors.astype(np.float64) @ centroids.astype(np.float64).T
+    whole = nearest(vectors, centroids)
+    assert whole[0].tolist() == products.argmax(axis=1).tolist()
+    assert (vectors @ centroids.T).argmax(axis=1).tolist() != whole[0].tolist(), "else nothing is tested"
+    monkeypatch.setattr(_kmeans, "_ROWS", 11)
+    monkeypatch.setattr(_kmeans, "_CENTROIDS", 67)
+    for start, stop in ((0, 300), (0, 1), (5, 93)):
+        again = nearest(vectors[start:stop], centroids)
+        assert all(np.array_equal(one, other[start:stop]) for one, other in zip(again, whole, strict=True))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_refuses_what_is_not_finite(bad: float) -> None:
+    with pytest.raises(ValueError, match="must be finite"):
+        nearest(np.full((1, 2), bad, np.float32), np.ones((1, 2), np.float32))
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 10])
+def test_kmeans_by_distance_is_scipys(iterations: int) -> None:
+    vectors = unit(900, 6, 3)  # where no cluster gets empty: SciPy leaves those as they are
+    found = spherical_kmeans(vectors, 20, seed=5, iterations=iterations, spherical=False)
+    drawn = vectors[np.random.RandomState(5).permutation(900)[:20]]
+    expected, _ = kmeans2(vectors.astype(np.float64), drawn.astype(np.float64), iter=iterations, minit="matrix")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_spherical_kmeans_finds_clumps() -> None:
+    vectors = clumps(2000, 32, 8, 4)
+    centroids = spherical_kmeans(vectors, 40, seed=0, iterations=20)
+    np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-6)
+    assert nearest(vectors, centroids)[1].min() > 0.97, "a clump's rows have cosine 0.98 and more to its centre"
+    assert np.array_equal(centroids, spherical_kmeans(vectors, 40, seed=0, iterations=20))
+    assert not np.array_equal(centroids, spherical_kmeans(vectors, 40, seed=1, iterations=20))
+
+
+@pytest.mark.parametrize("spherical", [True, False])
+def test_no_cluster_stays_empty(spherical: bool) -> None:
+    """900 equal rows and 30 others: most of the rows drawn are equal, and their clusters begin anew elsewhere."""
+    others = unit(30, 8, 6)
+    vectors = np.concatenate([np.repeat(unit(1, 8, 7), 900, axis=0), others])
+    centroids = spherical_kmeans(vectors, 31, seed=0, iterations=10, spherical=spherical)
+    assert len(np.unique(nearest(others, centroids)[0])) == 30
+
+
+def test_as_many_clusters_as_rows() -> None:
+    vectors = unit(9, 4, 8)
+    centroids = spherical_kmeans(vectors, 9, seed=0, iterations=5)
+    np.testing.assert_allclose(centroids[nearest(vectors, centroids)[0]], vectors, atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [0, 4])
+def test_refuses_more_clusters_than_rows(k: int) -> None:
+    with pytest.raises(ValueError, match=f"k={k} needs at least as many rows; there are 3"):
+        spherical_kmeans(unit(3, 2, 0), k, seed=0, iterations=1)

@@ -20,8 +20,9 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import imagehash
 import numpy as np
@@ -30,7 +31,9 @@ from PIL.Image import Image
 
 from cupel.operators.decode import Pixels, RowError, decode, read_header
 from cupel.operators.dedup.near_images import NearImages
+from cupel.operators.frames import InMemory
 
+T = TypeVar("T")
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "neardup"
 TURNED = r"rotat|flip"
 DISTANCES = range(13)
@@ -54,8 +57,15 @@ def main() -> None:
 
 def quality() -> None:
     """A line a distance, for each set as labelled, then corrected, then for all pairs of a collection."""
-    labelled = {name: grouped(DATA / name, {}) for name in ("pdq", "imagededup")} | {"textbooks": textbooks()}
-    corrected = {name: grouped(DATA / name, MISLABELLED) for name in ("pdq", "imagededup")}
+    tables(phash, lambda one, other: (one ^ other).bit_count(), DISTANCES)
+    collection()
+
+
+def tables(look: Callable[[Path], T | None], apart: Callable[[T, T], float], distances: Sequence[float]) -> None:
+    """A line a distance for each labelled set: `look` at a file, and how far two are apart."""
+    labelled = {name: grouped(DATA / name, {}, look, apart) for name in ("pdq", "imagededup")}
+    labelled["textbooks"] = textbooks(look, apart)
+    corrected = {name: grouped(DATA / name, MISLABELLED, look, apart) for name in ("pdq", "imagededup")}
     sets = {f"{name}, as labelled": pairs for name, pairs in labelled.items()}
     sets |= {f"{name}, corrected": pairs for name, pairs in corrected.items()}
     sets["all, corrected"] = pl.concat([*corrected.values(), labelled["textbooks"]])
@@ -64,9 +74,8 @@ def quality() -> None:
         print(
             f"\n{name}: {count}\ndistance  found same  turned  different  precision  recall  recall with turned     F1"
         )
-        for distance in DISTANCES:
+        for distance in distances:
             print(line(distance, pairs.filter(pl.col("apart") <= distance), count))
-    collection()
 
 
 def collection() -> None:
@@ -93,7 +102,7 @@ def thumbnail(image: Image) -> np.ndarray:
     return values / (np.linalg.norm(values) or 1)
 
 
-def line(distance: int, found: pl.DataFrame, count: dict[str, int]) -> str:
+def line(distance: float, found: pl.DataFrame, count: dict[str, int]) -> str:
     same, turned, different = (found.filter(pl.col("kind") == kind).height for kind in count)
     precision = (same + turned) / max(found.height, 1) if found.height else float("nan")
     recall = same / count["same"]
@@ -105,34 +114,36 @@ def line(distance: int, found: pl.DataFrame, count: dict[str, int]) -> str:
     )
 
 
-def grouped(folder: Path, right: dict[str, str]) -> pl.DataFrame:
-    """All pairs of a set with `file, group, relation`: kind, and the bits in which the hashes differ."""
+def grouped(
+    folder: Path, right: dict[str, str], look: Callable[[Path], T | None], apart: Callable[[T, T], float]
+) -> pl.DataFrame:
+    """All pairs of a set with `file, group, relation`: kind, and how far they are apart."""
     hashed = []
     for row in pl.read_csv(folder / "groundtruth.csv").to_dicts():
-        if (value := phash(folder / row["file"])) is not None:
+        if (value := look(folder / row["file"])) is not None:
             turned = row["relation"] if re.search(TURNED, row["relation"]) else ""
             hashed.append((right.get(row["file"], row["group"]), turned, value))
     pairs = []
     for (group, turned, one), (other_group, other_turned, other) in itertools.combinations(hashed, 2):
         kind = "different" if group != other_group else "same" if turned == other_turned else "turned"
-        pairs.append((kind, (one ^ other).bit_count()))
+        pairs.append((kind, apart(one, other)))
     return frame(pairs)
 
 
-def textbooks() -> pl.DataFrame:
+def textbooks(look: Callable[[Path], T | None], apart: Callable[[T, T], float]) -> pl.DataFrame:
     """The labelled pairs of two editions; those whose label is a matter of taste are left out."""
     folder = DATA / "textbook-editions"
     kinds = {"near-duplicate": "same", "different": "different"}
     pairs = []
     for row in pl.read_csv(folder / "pairs.csv").filter(pl.col("label").is_in(list(kinds))).iter_rows(named=True):
-        one, other = phash(folder / row["file_a"]), phash(folder / row["file_b"])
+        one, other = look(folder / row["file_a"]), look(folder / row["file_b"])
         if one is not None and other is not None:
-            pairs.append((kinds[row["label"]], (one ^ other).bit_count()))
+            pairs.append((kinds[row["label"]], apart(one, other)))
     return frame(pairs)
 
 
-def frame(pairs: list[tuple[str, int]]) -> pl.DataFrame:
-    return pl.DataFrame(pairs, schema=["kind", "apart"], orient="row")
+def frame(pairs: list[tuple[str, float]]) -> pl.DataFrame:
+    return pl.DataFrame(pairs, schema={"kind": pl.String, "apart": pl.Float64}, orient="row")
 
 
 def phash(path: Path) -> int | None:
@@ -181,7 +192,7 @@ def speed(rows: int) -> None:
                 "row": np.arange(len(hashes), dtype=np.int32) % 10_000,
             }
         ).with_columns(key=pl.lit("key"), phash=pl.Series(hashes))
-        took, found = timed(lambda table=table, d=distance: NearImages(max_distance=d)(table.lazy(), None).height)
+        took, found = timed(lambda table=table, d=distance: NearImages(max_distance=d)(InMemory().frames(table)).rows)
         limit = all_with_all(hashes, distance)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         against = (

@@ -15,9 +15,12 @@ those in different clusters.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import time
 from pathlib import Path
+
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy is imported
 
 import near_images
 import numpy as np

@@ -148,39 +148,41 @@ class Semantic(CorpusOperator):
 
     def _settle(self, block: pl.DataFrame) -> pl.DataFrame:
         """Decide the open rows of each cluster."""
-        done = []
-        for part in block.partition_by("cluster", maintain_order=True):
-            rows = part.filter(pl.col("of").is_null())
-            keeper, similarity = settle(unit_vectors(rows["vector"], self.column)[1], 1 - self.eps, self.chains)
-            done.append(_decided(part, rows, keeper, rows, similarity))
-        return pl.concat(done) if done else block
+        vectors = unit_vectors(block["vector"], self.column)[1]
+        keeper, cosine = np.full(block.height, -1), np.full(block.height, np.nan, np.float32)
+        for rows in _by_cluster(block, block["of"].is_null()).values():
+            found, cosine[rows] = settle(vectors[rows], 1 - self.eps, self.chains)
+            keeper[rows] = np.where(found >= 0, rows[found], -1)
+        return _decided(block, keeper, block["name"], cosine)
 
     def _match(self, block: pl.DataFrame, earlier: pl.DataFrame) -> pl.DataFrame:
         """Open rows of the block that are near an earlier keeper (or, in chains, any earlier row) of their cluster."""
-        known = earlier if self.chains else earlier.filter(pl.col("of").is_null())
-        known = known.filter(pl.col("cluster").is_in(block["cluster"].unique().implode()))
-        keepers = {part["cluster"][0]: part for part in known.partition_by("cluster", maintain_order=True)}
-        done = []
-        for part in block.partition_by("cluster", maintain_order=True):
-            there = keepers.get(part["cluster"][0])
-            if there is not None:
-                rows = part.filter(pl.col("of").is_null())
-                vectors, kept = (unit_vectors(frame["vector"], self.column)[1] for frame in (rows, there))
-                keeper, similarity = within(vectors, kept, 1 - self.eps)
-                part = _decided(part, rows, keeper, there, similarity)
-            done.append(part)
-        return pl.concat(done) if done else block
+        vectors, known = (unit_vectors(frame["vector"], self.column)[1] for frame in (block, earlier))
+        keeper, cosine = np.full(block.height, -1), np.full(block.height, np.nan, np.float32)
+        keepers = _by_cluster(earlier, earlier["of"].is_null() | self.chains)
+        for cluster, rows in _by_cluster(block, block["of"].is_null()).items():
+            if (there := keepers.get(cluster)) is not None:
+                found, cosine[rows] = within(vectors[rows], known[there], 1 - self.eps)
+                keeper[rows] = np.where(found >= 0, there[found], -1)
+        return _decided(block, keeper, earlier["name"], cosine)
 
 
-def _decided(
-    part: pl.DataFrame, rows: pl.DataFrame, keeper: np.ndarray, keepers: pl.DataFrame, similarity: np.ndarray
-) -> pl.DataFrame:
-    """The part in its order, where `rows[i]` is a duplicate of `keepers[keeper[i]]`, unless that is -1."""
-    hits = np.flatnonzero(keeper >= 0)
-    found = pl.DataFrame({"name": rows["name"][hits], "new": keepers["name"][keeper[hits]], "cosine": similarity[hits]})
-    joined = part.join(found, on="name", how="left", maintain_order="left")
-    of, cosine = pl.coalesce("of", "new"), pl.coalesce("similarity", pl.col("cosine").cast(pl.Float32))
-    return joined.with_columns(of=of, similarity=cosine).drop("new", "cosine")
+def _by_cluster(rows: pl.DataFrame, chosen: pl.Series) -> dict[int, np.ndarray]:
+    """The places of the chosen rows of each cluster, ascending."""
+    places = np.flatnonzero(chosen.to_numpy())
+    clusters = rows["cluster"].to_numpy()[places]
+    order = np.argsort(clusters, kind="stable")
+    values, starts = np.unique(clusters[order], return_index=True)
+    return dict(zip(values.tolist(), np.split(places[order], starts[1:]), strict=True)) if len(values) else {}
+
+
+def _decided(block: pl.DataFrame, keeper: np.ndarray, names: pl.Series, cosine: np.ndarray) -> pl.DataFrame:
+    """The block, where row i is a duplicate of the row named `names[keeper[i]]`, unless that is -1."""
+    hits = pl.Series(keeper >= 0)
+    found = names[np.maximum(keeper, 0)] if len(names) else pl.repeat(None, block.height, dtype=pl.String, eager=True)
+    of = pl.coalesce("of", pl.when(hits).then(pl.Series("found", found)))
+    similarity = pl.coalesce("similarity", pl.when(hits).then(pl.Series("cosine", cosine)))
+    return block.with_columns(of=of, similarity=similarity)
 
 
 def _findings(block: pl.DataFrame) -> pl.DataFrame:

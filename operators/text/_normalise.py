@@ -29,12 +29,12 @@ _TYPED: Final = {sign: ours for sign, ours in CC_NET_PUNCTUATION.items() if sign
 _CONTROLS: Final = "".join(map(chr, [*range(32), 127]))
 _ZEROS: Final = dict.fromkeys(string.digits[1:], "0")
 _QUOTES: Final = {**dict.fromkeys("‘’ʼ´", "'"), **dict.fromkeys("“”„«»", '"'), **dict.fromkeys("–—‑", "-")}
-_UNSPACED: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"  # written without spaces
+UNSPACED: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"  # written without spaces
 
 
 def plain(texts: pl.Series) -> pl.Series:
     """White space (and NUL, at which KenLM would stop) becomes one space. For texts that are tokenised already."""
-    return _where(texts, texts.str.contains(r"[^\S ]|  |^ | $|\x00"), _single_spaces)
+    return where_in(texts, texts.str.contains(r"[^\S ]|  |^ | $|\x00"), _single_spaces)
 
 
 def words(texts: pl.Series) -> pl.Series:
@@ -44,7 +44,7 @@ def words(texts: pl.Series) -> pl.Series:
     run of letters, marks and numbers; scripts that are written without spaces fall into characters.
     """
     apart = {sign: f" {sign} " for sign in string.punctuation} | dict.fromkeys(_CONTROLS, " ")
-    return _beyond_ascii(texts, _fold).str.to_lowercase().str.replace_many(apart | _ZEROS)
+    return beyond_ascii(texts, _fold).str.to_lowercase().str.replace_many(apart | _ZEROS)
 
 
 def cc_net(texts: pl.Series) -> pl.Series:
@@ -53,20 +53,20 @@ def cc_net(texts: pl.Series) -> pl.Series:
     Control characters are deleted at the end, line feeds and tabs too: what they parted is glued together, as there.
     """
     lower = texts.str.strip_chars().str.to_lowercase()
-    return _beyond_ascii(lower, _unaccent).str.replace_many(_ZEROS | dict.fromkeys(_CONTROLS, ""))
+    return beyond_ascii(lower, _unaccent).str.replace_many(_ZEROS | dict.fromkeys(_CONTROLS, ""))
 
 
 Change = Callable[[pl.Series], pl.Series]
 
 
-def _where(texts: pl.Series, is_so: pl.Series, change: Change) -> pl.Series:
+def where_in(texts: pl.Series, is_so: pl.Series, change: Change) -> pl.Series:
     """The texts, those changed of which it is so."""
     which = is_so.arg_true()
     return texts.clone().scatter(which, change(texts.gather(which))) if len(which) else texts
 
 
-def _beyond_ascii(texts: pl.Series, change: Change) -> pl.Series:
-    return _where(texts, texts.str.len_bytes() != texts.str.len_chars(), change)
+def beyond_ascii(texts: pl.Series, change: Change) -> pl.Series:
+    return where_in(texts, texts.str.len_bytes() != texts.str.len_chars(), change)
 
 
 def _single_spaces(texts: pl.Series) -> pl.Series:
@@ -75,18 +75,18 @@ def _single_spaces(texts: pl.Series) -> pl.Series:
 
 def _fold(texts: pl.Series) -> pl.Series:
     """Typographic quotes and dashes are all there is in most."""
-    return _beyond_ascii(texts.str.replace_many(_QUOTES), _compatible)
+    return beyond_ascii(texts.str.replace_many(_QUOTES), _compatible)
 
 
 def _compatible(texts: pl.Series) -> pl.Series:
     folded = texts.str.normalize("NFKC").str.replace_all(r"\p{Cf}", "").str.replace_all(r"\p{Nd}", "0")
-    apart = rf"[{_UNSPACED}[^\p{{L}}\p{{M}}\p{{N}}\s\x00-\x7f]]"
+    apart = rf"[{UNSPACED}[^\p{{L}}\p{{M}}\p{{N}}\s\x00-\x7f]]"
     return folded.str.replace_all(apart, " $0 ").str.replace_all(r"\s", " ")
 
 
 def _unaccent(texts: pl.Series) -> pl.Series:
     """Punctuation, which is all there is in most, before accents: the order changes nothing but for the one."""
-    return _beyond_ascii(texts.str.replace_many(_TYPED), _decompose)
+    return beyond_ascii(texts.str.replace_many(_TYPED), _decompose)
 
 
 def _decompose(texts: pl.Series) -> pl.Series:

@@ -13,15 +13,14 @@ from pydantic import Field
 
 from ...schemas.fields import field
 from ..base import CorpusOperator, Frames, operator
+from ..draws import draws
 from ..frames import ByRange, Order
-from ..models._kmeans import nearest, spherical_kmeans
+from ..models._kmeans import drawn_vectors, nearest, sample_size, spherical_kmeans
 from ._against import AGAINST, files_of, known
 from ._blocks import settle_in_blocks
 from ._cosine import settle, unit_vectors, within
 from ._prefer import Prefer, ranked, reads, row_names
 
-SAMPLES: Final = 256  # vectors a cluster that k-means looks at, as faiss has it,
-SAMPLE_BYTES: Final = 2 << 30  # and in all
 MAX_CLUSTERS: Final = 50_000
 BY_CLUSTER: Final = Order(columns=("cluster",), descending=(False,))
 
@@ -90,32 +89,24 @@ class Semantic(CorpusOperator):
         if self.prefer:
             rows = ranked(rows, self.prefer).with_columns(value=self.prefer.column)
         else:
-            rows = rows.with_columns(value=pl.Series(_mixed(rows, self.seed)))
+            rows = rows.with_columns(value=draws(rows, self.seed))
         good, _ = unit_vectors(rows[self.column], self.column)
         return rows.filter(pl.Series(good)).select("shard", "row", "key", "value", vector=pl.col(self.column))
 
     def _centroids(self, vectors: Frames) -> np.ndarray:
-        """(clusters, width) fp32, of a sample by row identity, the same for any parts."""
+        """(clusters, width) fp32, the same for any parts."""
         clusters = min(self.clusters or min(MAX_CLUSTERS, round(vectors.rows**0.5)), vectors.rows)
         width = vectors.map(_width).collect()["width"].max()
         assert isinstance(width, int)
-        wanted = min(clusters * SAMPLES, max(clusters, SAMPLE_BYTES // (4 * width)))
-        sample = vectors.map(functools.partial(self._sample, wanted / vectors.rows)).collect()
-        if sample.height < clusters:
-            sample = vectors.collect()
-        looked_at = unit_vectors(sample.sort("shard", "row")["vector"], self.column)[1]
+        sample = drawn_vectors(vectors, vectors.rows, sample_size(clusters, width), self.seed)
+        looked_at = unit_vectors(sample, self.column)[1]
         return spherical_kmeans(looked_at, clusters, seed=self.seed, iterations=self.iterations)
-
-    def _sample(self, share: float, rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.filter(pl.Series(_mixed(rows, self.seed + 1) < share)).select("shard", "row", "vector")
 
     def _assign(self, centroids: np.ndarray, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows as a block in which nothing is decided."""
-        vectors = unit_vectors(rows["vector"], self.column)[1]
-        cluster, _ = nearest(vectors, centroids)
+        cluster, similarity = nearest(unit_vectors(rows["vector"], self.column)[1], centroids)
         if self.prefer is None and self.keep != "random":
-            # Row by row, so that it does not depend on the rows beside it, as the blocked product does.
-            rows = rows.with_columns(value=np.einsum("ij,ij->i", vectors, centroids[cluster]))
+            rows = rows.with_columns(value=pl.Series(similarity))
         return rows.with_columns(
             cluster=pl.Series(cluster, dtype=pl.Int32),
             name=row_names(pl.col("shard"), pl.col("row")),
@@ -191,15 +182,6 @@ def _findings(block: pl.DataFrame) -> pl.DataFrame:
             of=pl.lit(None, pl.String), similarity=pl.lit(None, pl.Float32), cluster=pl.lit(None, pl.Int32)
         )
     return block.select("shard", "row", semantic_of="of", semantic_similarity="similarity", semantic_cluster="cluster")
-
-
-def _mixed(rows: pl.DataFrame, seed: int) -> np.ndarray:
-    """A number in [0, 1) of each row's identity and the seed (splitmix64)."""
-    node = rows["shard"].to_numpy().astype(np.uint64) << np.uint64(32) | rows["row"].to_numpy().astype(np.uint64)
-    mixed = node + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ mixed >> np.uint64(shift)) * np.uint64(factor)
-    return np.asarray((mixed ^ mixed >> np.uint64(31)) / 2.0**64)
 
 
 def _width(rows: pl.DataFrame) -> pl.DataFrame:

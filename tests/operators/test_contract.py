@@ -77,6 +77,10 @@ MODELS = ("image.zero_shot", "image.head", "pair.clip_similarity", "pair.label_a
 COLUMNS = {
     "text": pl.Series([*TEXTS[:-3], TEXTS[0], None, ""], dtype=pl.String),
     "phash": pl.Series([*(1 << i % 9 for i in ROWS[:-3]), None, 2**64 - 1, 2**64 - 1], dtype=pl.UInt64),
+    "minhash": pl.Series([*([i % 6, i // 3] for i in ROWS[:-2]), None, [0, 0]], dtype=pl.Array(pl.UInt64, 2)),
+    "image_embedding": pl.Series(
+        [*([math.cos(i), math.sin(i)] for i in ROWS[:-2]), None, [0.0, 0.0]], dtype=pl.Array(pl.Float16, 2)
+    ),
 }
 
 
@@ -84,7 +88,8 @@ def parameters(name: str, folder: Path) -> dict[str, object]:
     """Values for required parameters; a new operator that has any adds a line."""
     reference = folder / "reference.parquet"
     if not reference.exists():
-        pl.DataFrame({"phash": [1, 2**64 - 2]}, schema={"phash": pl.UInt64}).write_parquet(reference)
+        known = {"phash": [1, 2**64 - 2], "image_embedding": [[1.0, 0.0], [0.0, 1.0]]}
+        pl.DataFrame(known, schema_overrides={"phash": pl.UInt64}).write_parquet(reference)
         (folder / "lines.txt").write_text("a\nno\n")
     model = {"model": str(make_clip(folder / "clip"))} if name in MODELS else {}
     if name == "image.head":
@@ -95,6 +100,9 @@ def parameters(name: str, folder: Path) -> dict[str, object]:
         "dedup.exact": {"columns": ["text"]},
         "select.frequency": {"column": "text"},
         "select.decontaminate": {"reference": str(reference)},
+        "select.balance": {"metadata": str(folder / "lines.txt")},
+        "select.concept_quota": {"column": "text"},
+        "select.near_reference": {"reference": str(reference), "clusters": 2},
         "test.cuda_error": {"mark": str(folder / "lines.txt")},
         "test.listed": {"path": str(folder / "lines.txt")},
     }.get(name, {})

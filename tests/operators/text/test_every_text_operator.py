@@ -8,7 +8,10 @@ import pytest
 
 from cupel.operators.registry import find
 
-NAMES = ("text.length", "text.language", "text.characters", "text.repetition", "text.words")
+NAMES = (
+    *("text.length", "text.language", "text.characters", "text.repetition", "text.words", "text.clean", "text.pii"),
+    *("text.mask_pii", "text.crop_boilerplate", "text.grammar"),
+)
 LONG = ("the quick brown fox, left of 3 dogs. " * 30_000)[:1_000_000]
 
 

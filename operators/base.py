@@ -61,12 +61,8 @@ class Operator(ABC):
         return ()
 
 
-class RowOperator(Operator):
-    """Measures rows one by one. The result for a row must not depend on the other rows of the batch."""
-
-    replaces: ClassVar[
-        Mapping[str, str]
-    ] = {}  # a transform: {"text": "clean_text"} makes later steps read the new version
+class ByRow(Operator):
+    """Goes from row to row. The result for a row must not depend on the other rows of the batch."""
 
     def setup(self) -> None:
         """Load what is heavy, once a worker (typically by touching a `cached_property`)."""
@@ -75,6 +71,14 @@ class RowOperator(Operator):
     def models(self) -> tuple[Model, ...]:
         """What it runs by `batch.run`: loaded before the first batch, where the engine has put the GPUs."""
         return ()
+
+
+class RowOperator(ByRow):
+    """Measures rows one by one."""
+
+    replaces: ClassVar[
+        Mapping[str, str]
+    ] = {}  # a transform: {"text": "clean_text"} makes later steps read the new version
 
     @abstractmethod
     def __call__(self, batch: Batch) -> Mapping[str, pa.Array | Sequence[object] | np.ndarray]:
@@ -93,9 +97,15 @@ class CorpusOperator(Operator):
         """
 
 
-class Extractor(Operator):
-    """Makes new rows out of a row: `adds` are the children's columns; the engine adds `parent`, whose they are."""
+class Extractor(ByRow):
+    """Makes new rows out of a row, none or many; later steps see those in its place.
+
+    `adds` are the children's own columns. All others they inherit, scores too, and the engine adds `parent`: whose they
+    are. A row that fails makes no child.
+    """
+
+    uses_up: ClassVar[tuple[str, ...]] = ()  # of what it reads, columns that children do not inherit: a page's source
 
     @abstractmethod
-    def __call__(self, batch: Batch) -> tuple[np.ndarray, Mapping[str, pa.Array | Sequence[object]]]:
+    def __call__(self, batch: Batch) -> tuple[np.ndarray, Mapping[str, pa.Array | Sequence[object] | np.ndarray]]:
         """The index in the batch of each child's parent (ascending), and the children's columns."""

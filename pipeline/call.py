@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from ray.exceptions import RayError
 
 from ..operators import base
-from ..operators.base import Batch, RowOperator, Submit
+from ..operators.base import Batch, Extractor, RowOperator, Submit
 from ..operators.decode import RowError
 from ..operators.models.weights import ModelError
-from .plan import MeasureStep, Plan
+from .plan import ExtractStep, Plan, RowStep
 from .shard import ShardView, crumb_path
 
 PASSING = (RayError,)  # the cluster's faults, not the row's: the task fails and is tried again
@@ -23,24 +24,24 @@ PASSING = (RayError,)  # the cluster's faults, not the row's: the task fails and
 Columns = dict[str, pa.Array]
 Failures = dict[int, RowError]
 
-_loaded: dict[str, RowOperator] = {}
+_loaded: dict[str, RowOperator | Extractor] = {}
 _of: tuple[str, ...] = ()  # fingerprints of the plan that models are kept for
 
 
 def renew(plan: Plan) -> None:
     """Forget models that were kept for another plan: a file of the same name may hold others now."""
     global _of
-    measures = tuple(step.fingerprint for step in plan.measures)
-    if measures != _of:
+    fingerprints = tuple(step.fingerprint for step in plan.by_row)
+    if fingerprints != _of:
         base.forget_kept()
-        _of = measures
+        _of = fingerprints
 
 
 class SetupError(Exception):
     """An operator cannot be set up: a model that is missing or damaged. In words for the user."""
 
 
-def loaded(step: MeasureStep) -> RowOperator:
+def loaded(step: RowStep) -> RowOperator | Extractor:
     """The step's operator after `setup()`, loaded once per worker process and fingerprint."""
     if step.fingerprint not in _loaded:
         with setting_up(step.label):
@@ -62,8 +63,21 @@ class ContractError(Exception):
     """An operator broke its contract (wrong length, wrong type): no row's fault, so the run stops."""
 
 
-def checked(step: MeasureStep, result: Mapping[str, object], length: int) -> Columns:
-    """The operator's columns in the types it declared; a broken contract stops the run."""
+def called(step: RowStep, batch: Batch) -> Columns:
+    """The columns in the types that were declared, an extractor's with `parent`; a broken contract stops the run."""
+    operator = loaded(step)
+    if isinstance(operator, RowOperator):
+        return _checked(step, operator(batch), len(batch))
+    result = operator(batch)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise ContractError(f"{step.label} returned no pair of parents and columns")
+    parents = np.asarray(result[0], np.int64)
+    if parents.ndim != 1 or (np.diff(parents, prepend=0, append=len(batch) - 1) < 0).any():
+        raise ContractError(f"{step.label}: parents do not ascend from 0 to {len(batch) - 1}: {parents.tolist()[:20]}")
+    return {**_checked(step, result[1], len(parents)), "parent": pa.array(parents)}
+
+
+def _checked(step: RowStep, result: Mapping[str, object], length: int) -> Columns:
     names = [added.name for added in step.operator.adds]
     if sorted(result) != sorted(names):
         raise ContractError(f"{step.label} returned the columns {sorted(result)}, and declares {sorted(names)}")
@@ -80,6 +94,15 @@ def checked(step: MeasureStep, result: Mapping[str, object], length: int) -> Col
     return columns
 
 
+def _nothing(step: RowStep) -> Columns:
+    """What stands for a row that failed: nulls, or no child."""
+    if isinstance(step, ExtractStep):
+        return {added.name: pa.nulls(0, added.type) for added in step.operator.adds} | {
+            "parent": pa.nulls(0, pa.int64())
+        }
+    return {added.name: pa.nulls(1, added.type) for added in step.operator.adds}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Caller:
     """Calls operators for one shard. `on_gpu` runs models on GPU workers; without it they run here."""
@@ -87,7 +110,7 @@ class Caller:
     view: ShardView
     on_gpu: Submit | None = None
 
-    def load(self, step: MeasureStep) -> None:
+    def load(self, step: RowStep) -> None:
         """Load what the step needs in this process; GPU workers have loaded their models by now."""
         loaded(step)
         with setting_up(step.label):
@@ -96,13 +119,13 @@ class Caller:
                 if not self.on_gpu:
                     base.loaded(model)
 
-    def call(self, step: MeasureStep, batch: Batch, rows: np.ndarray) -> tuple[Columns, Failures]:
+    def call(self, step: RowStep, batch: Batch, rows: np.ndarray) -> tuple[Columns, Failures]:
         """The operator's columns for a batch. An exception is pinned on the row that raises it by halving the batch."""
         if self.view.job.careful and len(batch) > 1 and self._suspect(rows):
             return self._halves(step, batch, rows)
         self._leave_crumb(step, rows)
         try:
-            return checked(step, loaded(step)(batch), len(batch)), batch.failures
+            return called(step, batch), batch.failures
         except (ContractError, SetupError, ModelError, *PASSING):
             raise
         except Exception as error:  # noqa: BLE001  the row border: it becomes an error entry
@@ -112,22 +135,24 @@ class Caller:
                 (error.kind, error.message) if isinstance(error, RowError) else (type(error).__name__, str(error))
             )
             failure = RowError(kind, message or kind, transient=isinstance(error, OSError | MemoryError))
-            return {added.name: pa.nulls(1, added.type) for added in step.operator.adds}, {0: failure}
+            return _nothing(step), {0: failure}
 
     def _suspect(self, rows: np.ndarray) -> bool:
         assert self.view.job.careful is not None
         span = self.view.job.careful.suspects
         return span is not None and bool(((rows >= span[0]) & (rows <= span[1])).any())
 
-    def _halves(self, step: MeasureStep, batch: Batch, rows: np.ndarray) -> tuple[Columns, Failures]:
+    def _halves(self, step: RowStep, batch: Batch, rows: np.ndarray) -> tuple[Columns, Failures]:
         middle = len(batch) // 2
         index = np.arange(len(batch))
         left, left_failed = self.call(step, batch.take(index[:middle]), rows[:middle])
         right, right_failed = self.call(step, batch.take(index[middle:]), rows[middle:])
+        if isinstance(step, ExtractStep):
+            right["parent"] = pc.add(right["parent"], middle)
         values = {name: pa.concat_arrays([left[name], right[name]]) for name in left}
         return values, left_failed | {row + middle: error for row, error in right_failed.items()}
 
-    def _leave_crumb(self, step: MeasureStep, rows: np.ndarray) -> None:
+    def _leave_crumb(self, step: RowStep, rows: np.ndarray) -> None:
         """In careful mode, say what is about to be tried, so that a death can be pinned on it."""
         if self.view.job.careful:
             crumb = {"step": step.label, "first": int(rows[0]), "last": int(rows[-1])}

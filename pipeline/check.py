@@ -12,16 +12,16 @@ import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
-from ..operators.base import Operator, RowOperator
+from ..operators.base import Extractor, Operator, RowOperator
 from ..operators.source import open_source
 from ..operators.source.base import Rows, Scan, Shard, Source
 from ..schemas.corpus import shard_name
 from ..schemas.pair import PAIR
 from .cluster import ray_session
 from .funnel import Funnel
-from .plan import CorpusStep, KeepStep, Plan, check_operators, is_barrier, make_plan
+from .plan import ExtractStep, KeepStep, Plan, RowStep, check_operators, is_barrier, make_plan
 from .progress import Reporter, Silent
-from .read import ShardList, check_claim, known_shards, lend_members
+from .read import ShardList, anything_measured, check_claim, known_shards, lend_members
 from .recipe_file import load_recipe
 from .run import Engine, with_input
 from .store import Store, open_store
@@ -34,14 +34,16 @@ class Line:
     """One step of the plan; `rows_in` and what follows are of the sample."""
 
     step: str
-    group: int  # steps of one group go over a shard together; a barrier is a group of its own
+    group: int  # steps of one group go over a shard together; a barrier is a group of its own, an extractor ends one
     barrier: bool
+    extracts: bool
     reads: tuple[str, ...]
     adds: tuple[str, ...]
     resources: str
     measured_shards: int | None  # with scores in the corpus folder; None where none was given
     rows_in: int | None = None
     dropped: int | None = None
+    made: int | None = None  # rows, by an extractor
     ms_per_row: float | None = None
 
 
@@ -82,10 +84,12 @@ class Checked:
         for name in ("group", "step", "resources", "measured", *(("dropped", "ms/row") if self.sample else ())):
             table.add_column(name, overflow="fold")
         for line in self.steps:
-            step = line.step + (" (barrier)" if line.barrier else "")
+            step = line.step + (" (barrier)" if line.barrier else " (makes rows)" if line.extracts else "")
             known = line.measured_shards is not None
             done = f"{line.measured_shards}/{self.shards} shards" if known else ""
             dropped = f"{line.dropped / line.rows_in:.1%}" if line.dropped and line.rows_in else ""
+            if line.made is not None and line.rows_in:
+                dropped = f"{line.made / line.rows_in:.2f} rows each"
             each = f"{line.ms_per_row:.3f}" if line.ms_per_row is not None else ""
             cells = (str(line.group), step, line.resources, done, *((dropped, each) if self.sample else ()))
             table.add_row(*map(Text, cells))  # not markup: a column may be called [red]
@@ -113,7 +117,7 @@ def check_recipe(
     source = open_source(file.recipe.read)
     source.files()
     known = None
-    if corpus and corpus.files("scores"):
+    if corpus and anything_measured(corpus):
         check_claim(corpus, file.recipe.read)
         known = known_shards(corpus)
     if known and not sample:
@@ -185,18 +189,19 @@ def _checked(plan: Plan, shards: ShardList | None, corpus: Store | None) -> Chec
     lines: list[Line] = []
     group = 1
     for step in plan.steps:
-        group += bool(lines) and (lines[-1].barrier or is_barrier(step))
+        group += bool(lines) and (lines[-1].barrier or lines[-1].extracts or is_barrier(step))
         line = Line(
             step=step.label,
             group=group,
             barrier=is_barrier(step),
+            extracts=isinstance(step, ExtractStep),
             reads=step.columns if isinstance(step, KeepStep) else tuple(step.reads.values()),
             adds=() if isinstance(step, KeepStep) else tuple(step.names.values()),
             resources="" if isinstance(step, KeepStep) else _resources(step.operator),
             measured_shards=None,
         )
-        if corpus and shards and not isinstance(step, KeepStep | CorpusStep):
-            files = corpus.files(f"scores/{step.folder}")
+        if corpus and shards and isinstance(step, RowStep):
+            files = corpus.files(step.record)
             there = {path.rpartition("/")[2].split(".")[0].split("+")[0] for path in files}
             line = replace(line, measured_shards=len(names & there))
         lines.append(line)
@@ -205,7 +210,7 @@ def _checked(plan: Plan, shards: ShardList | None, corpus: Store | None) -> Chec
 
 def _resources(operator: Operator) -> str:
     needs = operator.needs
-    gpu = f", {needs.gpus:g} GPU" if isinstance(operator, RowOperator) and operator.models else ""
+    gpu = f", {needs.gpus:g} GPU" if isinstance(operator, RowOperator | Extractor) and operator.models else ""
     return f"{needs.cpus:g} CPU{gpu}, {needs.memory_gb:g} GB"
 
 
@@ -216,6 +221,7 @@ def _sampled(checked: Checked, funnel: Funnel, whole: int, cores: int) -> Checke
             line,
             rows_in=totals.rows_in,
             dropped=totals.dropped,
+            made=totals.made,
             ms_per_row=round(totals.seconds / totals.measured * 1000, 3) if totals.measured else None,
         )
         for line, totals in zip(checked.steps, funnel.steps, strict=True)
@@ -236,8 +242,8 @@ def _sampled(checked: Checked, funnel: Funnel, whole: int, cores: int) -> Checke
 
 def _in_words(sample: Estimate) -> str:
     return (
-        f"sample: {sample.kept:,} of {sample.rows:,} rows stay; of all {sample.rows_in_corpus:,} about "
-        f"{sample.kept_of_corpus:,} would (fewer where duplicates go, which are rarer in a sample), measured in about "
+        f"sample: {sample.rows:,} rows in, {sample.kept:,} kept; of all {sample.rows_in_corpus:,} rows "
+        f"{sample.kept_of_corpus:,} would come (fewer where duplicates go, which are rarer in a sample), measured in "
         f"{sample.seconds:,} s on {sample.cores} cores ({sample.core_hours} core hours; barriers, reading and writing "
         "not counted)"
     )

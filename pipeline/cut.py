@@ -57,7 +57,7 @@ def funnel_of(store: Store, plan: Plan, manifest: Manifest, measured: Mapping[st
     """The result of a run that began at this time (`time.perf_counter`)."""
     return Funnel(
         manifest=manifest,
-        measured_rows={step.label: measured.get(step.label, 0) for step in plan.measures},
+        measured_rows={step.label: measured.get(step.label, 0) for step in plan.by_row},
         seconds=round(time.perf_counter() - began, 3),
         corpus=store.uri,
         cut=f"{store.uri}/{plan.cut}",

@@ -122,7 +122,7 @@ def hand_in(view: ShardView, found: Walk, step: CorpusStep | KeepStep) -> Piece:
     alive = pa.array(found.alive)
     rows = pa.array(range(view.shard.rows), pa.int32()).filter(alive)
     columns = {"shard": pa.array([view.shard.id] * len(rows), pa.int32()), "row": rows}
-    for asked, name in {"key": "key", **_reads(view.plan, step)}.items():
+    for asked, name in {"key": "key", **step.reads}.items():
         columns[asked] = view.column(name).filter(alive)
     frame = pl.from_arrow(pa.table(columns))
     assert isinstance(frame, pl.DataFrame)
@@ -174,13 +174,6 @@ def _bags(pieces: Sequence[Piece], part_bytes: int) -> Iterator[list[Piece]]:
             bag = []
         bag.append(piece)
     yield bag
-
-
-def _reads(plan: Plan, step: CorpusStep | KeepStep) -> dict[str, str]:
-    if isinstance(step, CorpusStep):
-        return dict(step.reads)
-    by = (ranked.by for _, bound in step.bounds() for ranked in (bound.top, bound.bottom) if ranked and ranked.by)
-    return {name: plan.view[name] for name in (*step.columns, *by)}
 
 
 def _work(plan: Plan, step: CorpusStep | KeepStep) -> str:

@@ -49,6 +49,8 @@ def export_cut(cut: str, to: Literal["webdataset", "parquet", "uids"], out: str)
     manifest = Manifest.model_validate_json(store.read(f"{folder}manifest.json"))
     listed = store.table(f"{folder}files.parquet").to_pylist()
     if to == "uids":
+        if manifest.made:
+            raise CorpusError(f"{cut} holds rows that {', '.join(manifest.made)} made; uids name those of the source")
         return _write_uids(store, [folder + f["path"] for f in listed if f["path"].startswith("kept/")], out)
     if not manifest.wrote_images:
         raise CorpusError(f"{cut} was run with --no-write; run the recipe without it first")

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..schemas.corpus import Manifest, StepTotals
 
-_HEAD = ("step", "rows in", "dropped", "share", "seconds")
+_HEAD = ("step", "rows in", "dropped", "share", "made", "seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,11 @@ class Funnel:
         return self.manifest.dropped
 
     @property
+    def made(self) -> dict[str, int]:
+        """extractor -> rows that it made; its own rows in are used up."""
+        return self.manifest.made
+
+    @property
     def errors(self) -> dict[str, int]:
         """class -> rows that could not be measured by some step."""
         return self.manifest.errors
@@ -62,6 +67,7 @@ class Funnel:
             "rows_in": self.rows_in,
             "kept": self.kept,
             "dropped": self.dropped,
+            "made": self.made,
             "errors": self.errors,
             "measured_rows": self.measured_rows,
             "seconds": self.seconds,
@@ -69,31 +75,43 @@ class Funnel:
             "unreadable": self.unreadable,
         }
 
-    def _lines(self) -> list[tuple[str, ...]]:
-        return [
-            (
-                line.step,
-                f"{line.rows_in:,}",
-                f"{line.dropped:,}" if line.rules or line.dropped else "",
-                f"{line.dropped / line.rows_in:.1%}" if line.dropped else "",
-                f"{line.seconds:.1f}",
-            )
-            for line in self.steps
+    def _rows(self) -> list[tuple[str, ...]]:
+        """The table's head and rows. Nobody sees a column for rows made where there is no extractor."""
+        rows: list[tuple[str, ...]] = [
+            _HEAD,
+            *(
+                (
+                    line.step,
+                    f"{line.rows_in:,}",
+                    f"{line.dropped:,}" if line.rules or line.dropped else "",
+                    f"{line.dropped / line.rows_in:.1%}" if line.dropped else "",
+                    f"{line.made:,}" if line.made is not None else "",
+                    f"{line.seconds:.1f}",
+                )
+                for line in self.steps
+            ),
+            ("kept", f"{self.kept:,}", "", self._kept_share(), "", f"{self.seconds:.1f}"),
         ]
+        made = _HEAD.index("made")
+        return rows if self.made else [row[:made] + row[made + 1 :] for row in rows]
 
-    def _last_line(self) -> tuple[str, ...]:
-        share = f"{self.kept / self.rows_in:.1%}" if self.rows_in else ""
-        return ("kept", f"{self.kept:,}", "", share, f"{self.seconds:.1f}")
+    def _kept_share(self) -> str:
+        """Of the rows in, or of those that the last extractor made."""
+        whole = [self.rows_in, *self.made.values()][-1]
+        return f"{self.kept / whole:.1%}" if whole else ""
 
     def table(self) -> Table:
         """For rich."""
-        table = Table(title=f"{self.manifest.name}: {self.rows_in:,} rows in, {self.kept:,} kept", title_justify="left")
-        for name in _HEAD:
+        made = "".join(f"{rows:,} made by {step}, " for step, rows in self.made.items())
+        title = f"{self.manifest.name}: {self.rows_in:,} rows in, {made}{self.kept:,} kept"
+        head, *lines, last = self._rows()
+        table = Table(title=title, title_justify="left")
+        for name in head:
             table.add_column(name, justify="left" if name == "step" else "right")
-        for line in self._lines():
+        for line in lines:
             table.add_row(*map(Text, line))  # not markup: a column may be called [red]
         table.add_section()
-        table.add_row(*self._last_line(), style="bold")
+        table.add_row(*last, style="bold")
         return table
 
     def __str__(self) -> str:
@@ -102,9 +120,7 @@ class Funnel:
         return text.getvalue()
 
     def _repr_html_(self) -> str:
-        cells = "".join(f"<th>{name}</th>" for name in _HEAD)
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>"
-            for line in (*self._lines(), self._last_line())
-        )
+        head, *lines = self._rows()
+        cells = "".join(f"<th>{name}</th>" for name in head)
+        rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
         return f"<table><caption>{html.escape(self.manifest.name)}</caption><tr>{cells}</tr>{rows}</table>"

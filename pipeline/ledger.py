@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..schemas.corpus import DROPPED, KEPT, StepTotals, shard_name
-from .plan import KeepStep, MeasureStep, Plan
+from ..schemas.corpus import DROPPED, KEPT, PARENTS, StepTotals, shard_name
+from .children import ChildView, lineage
+from .plan import ExtractStep, KeepStep, Plan, RowStep
 from .shard import ShardView, Walk
 from .store import Written
 
@@ -24,12 +25,16 @@ class Counts:
     kept: int = 0
     rows_in: Counter[str] = field(default_factory=Counter)
     rules: dict[str, Counter[str]] = field(default_factory=dict)  # step's label -> "column rule" -> rows dropped
+    made: Counter[str] = field(default_factory=Counter)  # extractor's label -> children
+    childless: Counter[str] = field(default_factory=Counter)  # extractor's label -> rows without any
     failed: Counter[str] = field(default_factory=Counter)  # step's label -> rows
     errors: Counter[str] = field(default_factory=Counter)  # class -> rows
 
     def __iadd__(self, other: Counts) -> Counts:
         self.rows, self.kept = self.rows + other.rows, self.kept + other.kept
         self.rows_in += other.rows_in
+        self.made += other.made
+        self.childless += other.childless
         self.failed += other.failed
         self.errors += other.errors
         for step, rules in other.rules.items():
@@ -38,56 +43,101 @@ class Counts:
 
 
 def count(view: ShardView, found: Walk) -> Counts:
-    """The shard's share of the funnel; every row is counted as kept or dropped by exactly one rule."""
-    counts = Counts(rows=view.shard.rows, kept=int(found.alive.sum()), rows_in=Counter(found.rows_in))
-    steps = {step.index: step for step in view.plan.steps}
-    for index, (blame, rules) in found.blames.items():
-        hits = np.bincount(blame[blame >= 0], minlength=len(rules))
-        named = {f"{rule.column} {rule.text}": int(hit) for rule, hit in zip(rules, hits, strict=True) if hit}
-        counts.rules[steps[index].label] = Counter(named)
-    failed_rows: dict[int, str] = {}
-    for step in view.plan.measures:
-        failed = found.failures.get(step.label)
-        if failed is not None and failed.any():
-            counts.failed[step.label] = int(failed.sum())
-            errors = view.scores(step).errors
-            failed_rows |= {row: errors.get(row, "unknown") for row in np.flatnonzero(failed).tolist()}
-    counts.errors = Counter(failed_rows.values())
-    dropped = sum(sum(rules.values()) for rules in counts.rules.values())
-    assert counts.rows == counts.kept + dropped, "a row is neither kept nor dropped"
+    """The shard's share of the funnel; every row is kept, used up by an extractor or dropped by exactly one rule."""
+    line = lineage(view, found)
+    counts = Counts(rows=line[0][0].shard.rows, kept=int(found.alive.sum()))
+    for rows, decision in line:
+        _count_space(counts, rows, decision)
+        if isinstance(rows, ChildView):
+            label = rows.step.label
+            counts.made[label] = rows.shard.rows
+            counts.childless[label] = int((_children(rows)[rows.found.alive] == 0).sum())
     return counts
 
 
+def _count_space(counts: Counts, view: ShardView, found: Walk) -> None:
+    """Add what came of the rows between two extractors."""
+    counts.rows_in.update(found.rows_in)
+    dropped = 0
+    for index, (blame, rules) in found.blames.items():
+        hits = np.bincount(blame[blame >= 0], minlength=len(rules))
+        named = {f"{rule.column} {rule.text}": int(hit) for rule, hit in zip(rules, hits, strict=True) if hit}
+        counts.rules[view.plan.steps[index].label] = Counter(named)
+        dropped += int(hits.sum())
+    assert view.shard.rows == int(found.alive.sum()) + dropped, "a row is neither alive nor dropped"
+    failed_rows: dict[int, str] = {}
+    for step in view.steps():
+        failed = found.failures.get(step.label)
+        if isinstance(step, RowStep) and failed is not None and failed.any():
+            counts.failed[step.label] = int(failed.sum())
+            errors = view.scores(step).errors
+            failed_rows |= {row: errors.get(row, "unknown") for row in np.flatnonzero(failed).tolist()}
+    counts.errors.update(failed_rows.values())
+
+
+def _children(view: ChildView) -> np.ndarray:
+    """How many children each of the parents has."""
+    return np.bincount(view.owners, minlength=view.parents.shard.rows)
+
+
 def write_decision(view: ShardView, found: Walk) -> list[Written]:
-    """Publish the shard's kept/ and dropped/ files; their paths are relative to the cut."""
-    keys = view.column("key")
-    rows = pa.array(np.arange(view.shard.rows), pa.int32())
-    stays = pa.array(found.alive)
-    kept = pa.table([rows.filter(stays), keys.filter(stays)], schema=KEPT)
-    dropped = _dropped(view, found, rows, keys)
+    """Publish the shard's kept/, dropped/ and, after extractors, parents/; paths are relative to the cut."""
+    line = lineage(view, found)
+    tables = {
+        "kept": pa.table(_identity(view, np.flatnonzero(found.alive)), schema=KEPT),
+        "dropped": pa.concat_tables([_dropped(rows, decision) for rows, decision in line]),
+    }
+    if len(line) > 1:
+        tables["parents"] = pa.concat_tables([_used_up(rows) for rows, _ in line if isinstance(rows, ChildView)])
     written = []
-    for folder, table in (("kept", kept), ("dropped", dropped)):
+    for folder, table in tables.items():
         path = f"{folder}/{shard_name(view.shard.id)}.parquet"
         written.append(replace(view.store.write_table(f"{view.plan.cut}/{path}", table, replace=True), path=path))
     return written
 
 
-def _dropped(view: ShardView, found: Walk, rows: pa.Array, keys: pa.Array) -> pa.Table:
+def _identity(view: ShardView, rows: np.ndarray) -> dict[str, pa.Array]:
+    """row, key and parent of some rows."""
+    take = pa.array(rows)
+    columns = {
+        "row": pa.array(rows, pa.int32()),
+        "key": view.column("key").take(take),
+        "parent": view.origin.take(take),
+    }
+    return {name: columns[name] for name in KEPT.names}
+
+
+def _dropped(view: ShardView, found: Walk) -> pa.Table:
+    """Rows that rules dropped, sorted."""
     parts = [DROPPED.empty_table()]
-    for step in view.plan.steps:
+    for step in view.steps():
         if not isinstance(step, KeepStep):
             continue
         blame, rules = found.blames[step.index]
         for i, rule in enumerate(rules):
-            hit = pa.array(np.flatnonzero(blame == i))
+            hit = np.flatnonzero(blame == i)
             if len(hit):
-                columns = [
-                    *(rows.take(hit), pa.nulls(len(hit), pa.int32()), keys.take(hit)),
-                    *(_same(text, len(hit)) for text in (step.label, rule.column, rule.text)),
-                    _values(view, step, rule.column, hit),
-                ]
+                why = zip(("dropped_by", "column", "rule"), (step.label, rule.column, rule.text), strict=True)
+                columns = {
+                    **_identity(view, hit),
+                    "node": pa.nulls(len(hit), pa.int32()),
+                    **{name: _same(text, len(hit)) for name, text in why},
+                    "value": _values(view, step, rule.column, pa.array(hit)),
+                }
                 parts.append(pa.table(columns, schema=DROPPED))
     return pa.concat_tables(parts).sort_by("row")
+
+
+def _used_up(view: ChildView) -> pa.Table:
+    """The parents of these rows and those that were as much alive, but have no child."""
+    rows = np.flatnonzero(view.found.alive)
+    columns = {
+        **_identity(view.parents, rows),
+        "extracted_by": _same(view.step.label, len(rows)),
+        "state": view.parents.scores(view.step).states.take(pa.array(rows)),
+        "children": pa.array(_children(view)[rows], pa.int32()),
+    }
+    return pa.table(columns, schema=PARENTS)
 
 
 def _same(text: str, length: int) -> pa.Array:
@@ -98,7 +148,7 @@ def _values(view: ShardView, step: KeepStep, column: str, hit: pa.Array) -> pa.A
     """The values that failed, as text; null for the alternatives of `any`, which read several columns."""
     if column not in step.columns:
         return pa.nulls(len(hit), pa.string())
-    values = view.column(view.plan.view.get(column, column)).take(hit)
+    values = view.column(step.reads[column]).take(hit)
     if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
         return pa.array([None if value is None else repr(value) for value in values.to_pylist()], pa.string())
     return pc.cast(values, pa.string())
@@ -113,7 +163,9 @@ def totals(plan: Plan, counts: Counts, measured: Counter[str], seconds: Mapping[
             step=step.label,
             rows_in=counts.rows_in[step.label],
             dropped=sum(rules.values()),
-            measured=measured[step.label] if isinstance(step, MeasureStep) else 0,
+            made=counts.made[step.label] if isinstance(step, ExtractStep) else None,
+            childless=counts.childless[step.label],
+            measured=measured[step.label] if isinstance(step, RowStep) else 0,
             failed=counts.failed[step.label],
             seconds=round(seconds.get(step.label, 0.0), 3),
             rules=dict(sorted(rules.items())),

@@ -22,11 +22,13 @@ from pydantic import TypeAdapter, ValidationError
 from ..operators import registry
 from ..operators.base import CorpusOperator, Extractor, Operator, RowOperator
 from ..operators.registry import did_you_mean
-from ..schemas.corpus import FORMAT_VERSION
+from ..schemas.corpus import FORMAT_VERSION, PARENT
 from ..schemas.recipe import Bound, Keep, Recipe, Step
 from .recipe_file import RecipeFile, load_recipe, recipe_as_yaml
 
-__all__ = ["CorpusStep", "KeepStep", "MeasureStep", "Plan", "load_recipe", "make_plan"]
+__all__ = [
+    "CorpusStep", "ExtractStep", "KeepStep", "MeasureStep", "Plan", "RowStep", "Space", "load_recipe", "make_plan",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +43,39 @@ class _Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureStep(_Place):
-    """A row operator in its place. Its scores live under `folder`, whatever the recipe calls its columns."""
+class RowStep(_Place):
+    """What goes from row to row. What it finds lives under `folder`, whatever the recipe calls its columns."""
 
-    operator: RowOperator
+    operator: RowOperator | Extractor
     folder: str
 
     @property
+    def record(self) -> str:
+        """The folder that says which rows it has seen, and what came of them."""
+        return f"scores/{self.folder}"
+
+    @property
     def reads_image(self) -> bool:
-        """Does it need the source's images?"""
+        """Does it need the images that the rows began with?"""
         return self.reads.get("image") == "image"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureStep(RowStep):
+    """A row operator in its place."""
+
+    operator: RowOperator
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractStep(RowStep):
+    """An extractor in its place; `names` are its children's columns."""
+
+    operator: Extractor
+
+    @property
+    def record(self) -> str:
+        return f"rows/{self.folder}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +92,7 @@ class KeepStep:
     index: int
     label: str
     keep: Keep
+    reads: Mapping[str, str] = field(default_factory=dict)  # what the rule names -> the version it gets there
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -85,7 +111,24 @@ class KeepStep:
         return any(bound.top or bound.bottom for _, bound in self.bounds())
 
 
-PlannedStep = MeasureStep | CorpusStep | KeepStep
+PlannedStep = MeasureStep | ExtractStep | CorpusStep | KeepStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """Steps that go over the same rows: the source's, or the children that an extractor made."""
+
+    start: int
+    stop: int  # the step after the last; the last is the extractor that makes the next space's rows, if there is one
+    schema: pa.Schema  # what the rows begin with
+    fields: Mapping[str, pa.Field]  # every column that a step adds, by the recipe's name
+    view: Mapping[str, str]  # column -> the version that is written, or inherited by children
+
+    @cached_property
+    def columns(self) -> pa.Schema:
+        """What the rows end with, explained in the fields' metadata; a version stands under the name it replaces."""
+        replaced = {name for old, name in self.view.items() if old != name}
+        return pa.schema([*self.schema, *(added for name, added in self.fields.items() if name not in replaced)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +137,7 @@ class Plan:
 
     recipe: Recipe
     steps: tuple[PlannedStep, ...]
-    schema: pa.Schema  # the source's rows
-    fields: Mapping[str, pa.Field]  # every column that a step adds, by the recipe's name
-    view: Mapping[str, str] = field(default_factory=dict)  # text, image -> the version that is written
+    spaces: tuple[Space, ...]  # one more than there are extractors
     source_digest: str = ""
 
     @cached_property
@@ -123,9 +164,9 @@ class Plan:
         return f"cuts/{self.recipe.name}-{self.hash[:8]}"
 
     @property
-    def measures(self) -> tuple[MeasureStep, ...]:
-        """The row operators."""
-        return tuple(step for step in self.steps if isinstance(step, MeasureStep))
+    def by_row(self) -> tuple[RowStep, ...]:
+        """The row operators and extractors."""
+        return tuple(step for step in self.steps if isinstance(step, RowStep))
 
 
 def is_barrier(step: PlannedStep) -> bool:
@@ -142,9 +183,7 @@ def make_plan(source: RecipeFile, schema: pa.Schema, source_digest: str = "") ->
     return Plan(
         recipe=source.recipe.model_copy(update={"steps": tuple(planner.written)}),
         steps=tuple(planner.steps),
-        schema=schema,
-        fields=planner.fields,
-        view=planner.view,
+        spaces=(*planner.spaces, planner.space()),
         source_digest=source_digest,
     )
 
@@ -162,12 +201,15 @@ class _Planner:
 
     def __init__(self, source: RecipeFile, schema: pa.Schema) -> None:
         self.source = source
-        self.schema = schema
+        self.read = self.schema = schema  # the source's columns; what the rows of the space begin with
         self.steps: list[PlannedStep] = []
         self.written: list[Step | Keep] = []  # the recipe's steps with every default written out
+        self.spaces: list[Space] = []  # those that extractors have ended
         self.fields: dict[str, pa.Field] = {}
         self.view = {name: name for name in schema.names}
         self.fingerprints = {name: f"source:{name}" for name in schema.names}
+        self.made_by: list[str] = []  # fingerprint of the extractor, once there is one
+        self.used_up: dict[str, str] = {}  # column -> extractor that left it out
         self.verdicts: dict[str, int] = {}
 
     def add(self, i: int, step: Step | Keep) -> None:
@@ -183,11 +225,15 @@ class _Planner:
             [
                 *(step.operator, operator.version, *_depends_on(operator)),
                 {name: self.fingerprints[column] for name, column in reads.items()},
+                *self.made_by,
             ]
         )
         place = _Place(index=i, label=self._label(step.operator), fingerprint=fingerprint, reads=reads, names=names)
+        folder = f"{step.operator}-{fingerprint[:8]}"
+        if isinstance(operator, Extractor):
+            self._begin_space(ExtractStep(**vars(place), operator=operator, folder=folder))
+            return
         if isinstance(operator, RowOperator):
-            folder = f"{step.operator}-{fingerprint[:8]}"
             self.steps.append(MeasureStep(**vars(place), operator=operator, folder=folder))
         elif isinstance(operator, CorpusOperator):
             self.steps.append(CorpusStep(**vars(place), operator=operator))
@@ -200,6 +246,26 @@ class _Planner:
                 self.verdicts[name] = i
         if isinstance(operator, RowOperator):
             self.view |= {old: names[new] for old, new in operator.replaces.items()}
+
+    def space(self) -> Space:
+        """The steps since the last extractor."""
+        start = self.spaces[-1].stop if self.spaces else 0
+        return Space(start=start, stop=len(self.steps), schema=self.schema, fields=self.fields, view=self.view)
+
+    def _begin_space(self, step: ExtractStep) -> None:
+        """From here on the rows are the extractor's: with its columns, and all others as they stand for the parent."""
+        self.steps.append(step)
+        self.spaces.append(self.space())
+        inherited = {column.name: column for column in self.spaces[-1].columns}
+        inherited = {name: column for name, column in inherited.items() if name not in step.operator.uses_up}
+        self.used_up |= dict.fromkeys(step.operator.uses_up, step.label)
+        own = {step.names[added.name]: added.with_name(step.names[added.name]) for added in step.operator.adds}
+        prints = {name: self.fingerprints[self.view[name]] for name in inherited}
+        prints |= {new: old for old, new in step.names.items()} | {"parent": "parent"}
+        self.schema = pa.schema((inherited | own | {"parent": PARENT}).values())
+        self.fields, self.view = {}, {name: name for name in self.schema.names}
+        self.fingerprints = {name: f"{step.fingerprint}:{print}" for name, print in prints.items()}
+        self.made_by = [step.fingerprint]
 
     def operator(self, i: int, step: Step) -> Operator:
         """The step's operator with its parameters."""
@@ -227,14 +293,10 @@ class _Planner:
             _ = operator.files
         except (OSError, ValueError) as error:  # a file that is not there, in the words of the operator that wants it
             raise self.source.error(f"{step.operator}: {error}", "steps", i, step.operator) from error
-        if isinstance(operator, Extractor):
-            raise self.source.error(
-                f"{step.operator} makes new rows; no source of this version reads them yet", "steps", i
-            )
         return operator
 
     def _names(self, i: int, step: Step, operator: Operator) -> dict[str, str]:
-        """The recipe's names for what an operator adds; a taken name is refused."""
+        """The recipe's names for what an operator adds. A taken name is refused, unless it is a child's own column."""
         added = [column.name for column in operator.adds]
         given = step.rename
         if isinstance(given, str):
@@ -244,9 +306,12 @@ class _Planner:
                 message = f"as renames {old!r}, which {step.operator} does not add{did_you_mean(old, added)}"
                 raise self.source.error(message, "steps", i, step.operator, "as", old)
         names = {name: given.get(name, name) for name in added}
+        if isinstance(operator, Extractor):
+            self._check_parent(i, step, names)
+            return names
         for old, new in names.items():
             if new in self.view:
-                owner = "the source" if new in self.schema.names else "an earlier step"
+                owner = "the source" if new in self.read.names else "an earlier step"
                 message = (
                     f"{step.operator} adds {new!r}, but {owner} has a column of that name; "
                     f"rename with `as: {{{old}: my_{old}}}`"
@@ -254,6 +319,15 @@ class _Planner:
                 )
                 raise self.source.error(message, "steps", i, step.operator)
         return names
+
+    def _check_parent(self, i: int, step: Step, names: Mapping[str, str]) -> None:
+        """`parent` is the engine's; a later extractor's takes the place of an earlier one's."""
+        if "parent" in names.values() or ("parent" in self.view and not self.spaces):
+            message = f"{step.operator} makes rows, which get a column 'parent', and there is one of that name; "
+            hint = (
+                "leave it out with `read: {drop: [parent]}`" if "parent" in self.read.names else "rename it with `as`"
+            )
+            raise self.source.error(message + hint, "steps", i, step.operator)
 
     def _version(self, i: int, operator: str, column: str) -> str:
         """The column that a step gets when it asks for this one."""
@@ -263,6 +337,8 @@ class _Planner:
 
     def _unknown(self, column: str) -> str:
         """What to say of a column that is not there."""
+        if column in self.used_up:
+            return f"{column!r}, which {self.used_up[column]} uses up: the rows that it makes do not have it"
         sources = [name for name in registry.names() if column in _added_by(name)]
         if sources:
             return f"{column!r}, which no earlier step adds; {' or '.join(sources)} adds it"
@@ -278,7 +354,8 @@ class _Planner:
                 raise self.source.error(f"keep reads {self._unknown(column)}", "steps", i, "keep", column)
             self._check_bound(i, column, bound)
             self.verdicts.pop(column, None)
-        self.steps.append(step)
+        by = (ranked.by for _, bound in step.bounds() for ranked in (bound.top, bound.bottom) if ranked and ranked.by)
+        self.steps.append(replace(step, reads={name: self.view[name] for name in (*step.columns, *by)}))
 
     def _check_bound(self, i: int, column: str, bound: Bound) -> None:
         """Does the bound fit the column's type?"""

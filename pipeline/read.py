@@ -76,7 +76,7 @@ def check_claim(store: Store, read: Read) -> None:
         )
     if theirs.get("read") == _described(read):
         return
-    if store.files("scores"):
+    if anything_measured(store):
         raise CorpusError(
             f"{store.uri} belongs to another corpus: it reads {theirs.get('read')}, and this run reads "
             f"{_described(read)}; give another --out"
@@ -84,6 +84,11 @@ def check_claim(store: Store, read: Read) -> None:
     store.delete("members")
     for path in ("source.parquet", "corpus.json"):
         store.delete_file(path)
+
+
+def anything_measured(store: Store) -> bool:
+    """Does the folder hold what a step found in its input?"""
+    return bool(store.files("scores") or store.files("rows"))
 
 
 def _real(place: str) -> PurePath:

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from ..operators.base import RowOperator
+from ..operators.base import Extractor, RowOperator
 from ..operators.frames import PART_BYTES, Piece
 from ..operators.source import open_source
 from ..operators.source.base import Scan, Shard, ShardError, Source
@@ -36,7 +36,7 @@ from .exchange import barrier_done
 from .funnel import Funnel
 from .gpu import Gpu, start_workers, stop_workers
 from .ledger import Counts, totals
-from .plan import CorpusStep, KeepStep, MeasureStep, Plan, check_operators, make_plan
+from .plan import CorpusStep, KeepStep, Plan, RowStep, check_operators, make_plan
 from .progress import Reporter, Silent
 from .read import (
     ShardList,
@@ -228,7 +228,7 @@ class Engine:
         """One stretch over all shards; those that turn out unreadable are left out from then on."""
         stage = f"to {plan.steps[barrier].label}" if barrier is not None else "decide"
         self.progress.begin(stage, sum(shard.rows for shard in shards))
-        operators = [step.operator for step in plan.steps[slice(*stretch)] if isinstance(step, MeasureStep)]
+        operators = [step.operator for step in plan.steps[slice(*stretch)] if isinstance(step, RowStep)]
         jobs = [Job(shard=shard, begin=stretch[0], until=stretch[1], retry=self.retry) for shard in shards]
         gpus = self._gpus(operators)
         try:
@@ -239,7 +239,7 @@ class Engine:
         return [shard for shard in shards if shard.id not in lost]
 
     def _crew(
-        self, plan: Plan, operators: Sequence[RowOperator], barrier: int | None, gpus: Sequence[Gpu]
+        self, plan: Plan, operators: Sequence[RowOperator | Extractor], barrier: int | None, gpus: Sequence[Gpu]
     ) -> Crew[Swept]:
         """Drives the tasks of a stretch; operators whose models run on GPU workers need no memory for them."""
         plan_ref, source_ref = ray.put(plan), ray.put(self.source)
@@ -273,7 +273,7 @@ class Engine:
         self.tally.files += done.result.files
         return True
 
-    def _gpus(self, operators: Sequence[RowOperator]) -> list[Gpu]:
+    def _gpus(self, operators: Sequence[RowOperator | Extractor]) -> list[Gpu]:
         """As many workers as the cluster has room for on its GPUs; none where no step asks or no GPU is there."""
         asking = [operator for operator in operators if operator.needs.gpus and operator.models]
         have, share = self.resources.get("GPU", 0.0), max([0.0, *(operator.needs.gpus for operator in asking)])

@@ -14,6 +14,7 @@ from ..operators.base import Model
 from ..operators.frames import Piece
 from ..operators.source.base import Scan, Shard, ShardError, Source
 from .call import renew
+from .children import ChildView
 from .exchange import hand_in, run_barrier
 from .gpu import Gpu, told
 from .ledger import Counts, count, write_decision
@@ -48,7 +49,7 @@ def scan_file(source: Source, out: str, file: str) -> Scan | str:
 def advance(
     plan: Plan, out: str, source: Source, jobs: list[Job], barrier: int | None, gpus: Sequence[Gpu] = ()
 ) -> tuple[list[Swept], float]:
-    """Measure some shards up to a barrier and hand in, or to the end and decide."""
+    """Measure some shards up to a barrier and hand in, or to the end and decide; extractors on the way are run."""
     began = time.perf_counter()
     renew(plan)
     first = jobs[0].shard.id % max(1, len(gpus))  # short tasks would all begin with the same one
@@ -61,8 +62,12 @@ def advance(
     store = open_store(out)
     swept = []
     for job in jobs:
+        report = Report()
         view = ShardView(plan, store, source, replace(job, shard=with_members(store, job.shard)))
-        report = measure(view, job.until, on_gpu if gpus else None)
+        measure(view, job.until, report, on_gpu if gpus else None)
+        while job.until >= view.space.stop and view.space is not plan.spaces[-1]:
+            view = ChildView(view, walk(view, job.until))
+            measure(view, job.until, report, on_gpu if gpus else None)
         found = walk(view, job.until)
         if barrier is not None:
             step = plan.steps[barrier]

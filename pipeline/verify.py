@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,11 +18,14 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from ..operators.source.base import Shard
-from ..schemas.corpus import ERRORS, Manifest, shard_name
+from ..schemas.corpus import ERRORS, MADE, Manifest, shard_name
 from .read import CorpusError, known_shards
+from .recount import Recount
+from .shard import version_path
 from .store import TEMPORARY, Store, open_store
 
-_LISTED = ("kept/", "dropped/", "curated/")
+_LISTED = ("kept/", "dropped/", "parents/", "curated/")
+_MEASURED = {"scores": ("row", "state"), "errors": tuple(ERRORS.names), "rows": tuple(MADE.names)}
 _UNLISTED = ("ranks/", "recipe.yaml", "manifest.json", "files.parquet", "report.html")
 _DAMAGE = (OSError, pa.ArrowException, ValueError, KeyError, TypeError)  # what Arrow raises on a damaged footer
 _THREADS = 8
@@ -84,6 +86,7 @@ class _Check:
     def __init__(self, store: Store, found: Verified) -> None:
         self.store, self.found = store, found
         self.checked = {"source.parquet"}
+        self._born: tuple[str, np.ndarray] = ("", np.zeros(0, np.int64))  # a shard's files, and the parents in them
 
     def fault(self, path: str, what: str) -> None:
         self.found.faults.append(f"{path}: {what}")
@@ -112,11 +115,11 @@ class _Check:
         parts = list(self.tables(path))
         return None if len(self.found.faults) > faults else pa.concat_tables(parts)
 
-    def keys(self, paths: Sequence[str]) -> Iterator[str | None]:
-        """The keys in these files, one after the other."""
+    def values(self, paths: Sequence[str], columns: list[str]) -> Iterator[tuple[str | None, ...]]:
+        """These columns of the rows in these files, one after the other."""
         for path in paths:
-            for table in self.tables(path, ["key"]):
-                yield from table.column("key").to_pylist()
+            for table in self.tables(path, columns):
+                yield from zip(*(table.column(name).to_pylist() for name in columns), strict=True)
 
     # Files outside of cuts
 
@@ -125,9 +128,9 @@ class _Check:
         folder, _, rest = path.partition("/")
         if path.rpartition("/")[2].startswith(TEMPORARY):
             self.note(path, "left by a run that was stopped; the next run removes it")
-        elif folder in ("scores", "errors"):
-            self.measured(path, shards)
-            if folder == "errors" and f"scores/{rest}" not in files:
+        elif folder in _MEASURED:
+            self.measured(path, shards, files)
+            if folder == "errors" and not {f"scores/{rest}", f"rows/{rest}"} & files:
                 self.note(path, "its scores were not committed; the next run measures them")
         elif folder == "members":
             for _ in self.tables(path):
@@ -137,21 +140,59 @@ class _Check:
         elif folder not in ("cuts", "source.parquet"):
             self.note(path, "nobody knows this file")
 
-    def measured(self, path: str, shards: Sequence[Shard]) -> None:
-        """Scores and errors: rows of the shard that the name tells, in scores once at most."""
-        table = self.table(path)
-        needed = {"row", "state"} if path.startswith("scores/") else set(ERRORS.names)
-        name = path.rpartition("/")[2].removesuffix(".parquet").partition("+")[0]
+    def measured(self, path: str, shards: Sequence[Shard], files: set[str]) -> None:
+        """Scores, errors, what extractors made: of rows that there are, of each once at most."""
+        folder, file = path.split("/")[0], path.rpartition("/")[2].removesuffix(".parquet")
+        name, _, version = file.partition("+")
+        parts, columns = [], []
+        for table in self.tables(path):
+            columns = table.column_names
+            parts.append(table.select([name for name in _MEASURED[folder] if name in columns]))
+        if path not in self.checked:
+            return
+        table = pa.concat_tables(parts)
         if not name.isdecimal() or int(name) >= len(shards):
             self.fault(path, f"there is no shard {name}")
-        elif table is not None and not needed <= set(table.column_names):
-            self.fault(path, f"has the columns {table.column_names}")
-        elif table is not None and table.num_rows:
-            rows = table.column("row").to_numpy()
-            if rows.min() < 0 or rows.max() >= shards[int(name)].rows:
-                self.fault(path, f"has rows beyond the shard's {shards[int(name)].rows}")
-            elif path.startswith("scores/") and len(np.unique(rows)) < len(rows):
-                self.fault(path, "has rows twice")
+        elif table.column_names != list(_MEASURED[folder]):
+            self.fault(path, f"has the columns {columns}")
+        elif folder != "errors" and version.isdecimal() and path.replace(*_before(int(version))) not in files:
+            self.fault(path, "the file before it is missing")
+        else:
+            numbered_by = (parts[0].schema.metadata or {}).get(b"numbered_by", b"").decode()
+            known = self.lines(numbered_by, int(name), files) if numbered_by else shards[int(name)].rows
+            self.numbers(path, table, known)
+
+    def numbers(self, path: str, table: pa.Table, known: int) -> None:
+        """Numbers of rows on disk are among those that the shard has, and lines about one row are not spread."""
+        rows = table.column(0).to_numpy()
+        if len(rows) and (rows.min() < 0 or rows.max() >= known):
+            self.fault(path, f"has rows beyond the shard's {known}")
+        elif path.startswith("scores/") and len(np.unique(rows)) < len(rows):
+            self.fault(path, "has rows twice")
+        elif path.startswith("rows/"):
+            child = table.column("child").fill_null(-1).to_numpy()
+            same = np.diff(rows, prepend=-1) == 0
+            follows = np.where(same, np.append(-1, child[:-1]) + 1, np.minimum(child, 0))
+            if (np.diff(rows) < 0).any() or (child != follows).any() or (same & (child < 1)).any():
+                self.fault(path, "its children do not stand in the order of their parents")
+            self.born_twice(path, np.unique(rows[child >= 0]))
+
+    def born_twice(self, path: str, parents: np.ndarray) -> None:
+        """Whoever has children has them in one file. (The files of a shard come one after the other.)"""
+        shard = path.partition("+")[0].removesuffix(".parquet")
+        known = self._born[1] if self._born[0] == shard else np.zeros(0, np.int64)
+        if len(np.intersect1d(known, parents)):
+            self.fault(path, "has children of rows whose children are in another file")
+        self._born = (shard, np.union1d(known, parents))
+
+    def lines(self, folder: str, shard: int, files: set[str]) -> int:
+        """The lines of an extractor's files of one shard: so many numbers its children may have."""
+        paths = (version_path(folder, shard, number) for number in itertools.count())
+        there = itertools.takewhile(lambda path: path in files, paths)
+        try:
+            return sum(_rows(self.store, path) for path in there)
+        except _DAMAGE:
+            return 2**31  # told when the file itself is checked
 
     def json(self, path: str, files: set[str]) -> None:
         """corpus.json, a list of retried classes, or a pointer to the newest cut of a name."""
@@ -219,31 +260,31 @@ class _Check:
 
     def rows(self, cut: str, manifest: Manifest, listed: set[str], shards: Sequence[Shard]) -> None:
         """Every row of every shard is kept or dropped, once; the manifest counts them so; curated/ holds the kept."""
-        faults = len(self.found.faults)
-        rows, kept, rules = 0, 0, Counter[tuple[str, str]]()
+        faults, recount = len(self.found.faults), Recount(manifest)
         own = shards[: manifest.shards]  # files added to the input since have theirs after these
         decided = [shard for shard in own if f"kept/{shard_name(shard.id)}.parquet" in listed]
         if len(own) - len(decided) > len(manifest.unreadable):
             self.fault(f"{cut}/kept", "lacks shards that are not reported as unreadable")
         for shard in decided:
             path = f"{cut}/kept/{shard_name(shard.id)}.parquet"
-            stays, goes = self.table(path), self.table(path.replace("/kept/", "/dropped/"))
-            if stays is None or goes is None:
-                return
-            seen = np.sort(np.concatenate([stays.column("row").to_numpy(), goes.column("row").to_numpy()]))
-            if not np.array_equal(seen, np.arange(shard.rows)):
-                self.fault(path, "rows of the shard are lost or counted twice")
-            rows, kept, rules = rows + shard.rows, kept + stays.num_rows, rules + _rules(goes)
-        if wrong := _miscounts(manifest, rows, kept, rules):
+            tables = {}
+            for folder in ("kept", "dropped", *(["parents"] if manifest.made else [])):
+                table = self.table(path.replace("/kept/", f"/{folder}/"))
+                if table is None:
+                    return
+                tables[folder] = table
+            if wrong := recount.add(shard, tables):
+                self.fault(path, wrong)
+        if wrong := recount.miscounts():
             self.fault(f"{cut}/manifest.json", wrong)
         if manifest.wrote_images and len(self.found.faults) == faults:
-            self.curated(cut, sorted(listed))
+            self.curated(cut, sorted(listed), ["key", *(["parent"] if manifest.made else [])])
 
-    def curated(self, cut: str, listed: Sequence[str]) -> None:
-        """The keys in curated/ are those in kept/, in order."""
-        kept = self.keys([f"{cut}/{path}" for path in listed if path.startswith("kept/")])
+    def curated(self, cut: str, listed: Sequence[str], columns: list[str]) -> None:
+        """The rows in curated/ are those in kept/, in order, by these columns."""
+        kept = self.values([f"{cut}/{path}" for path in listed if path.startswith("kept/")], columns)
         for path in (path for path in listed if path.startswith("curated/")):
-            held = list(self.keys([f"{cut}/{path}"]))
+            held = list(self.values([f"{cut}/{path}"], columns))
             if held != list(itertools.islice(kept, len(held))):
                 self.fault(f"{cut}/{path}", "does not hold the kept rows in order")
                 return
@@ -272,28 +313,14 @@ def _digest(store: Store, path: str) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _rules(dropped: pa.Table) -> Counter[tuple[str, str]]:
-    """(step, rule as the manifest writes it) -> rows that it dropped."""
-    counts = dropped.group_by(["dropped_by", "column", "rule"]).aggregate([([], "count_all")]).to_pylist()
-    return Counter({(c["dropped_by"], f"{c['column']} {c['rule']}"): c["count_all"] for c in counts})
+def _before(version: int) -> tuple[str, str]:
+    """What to replace in a file's name to get that of the version before."""
+    return f"+{version}.", f"+{version - 1}." if version > 1 else "."
 
 
-def _miscounts(manifest: Manifest, rows: int, kept: int, rules: Counter[tuple[str, str]]) -> str:
-    """What the manifest counts otherwise than the files do; empty where they agree."""
-    alive, dropped = rows, Counter[str]()
-    for (step, _), count in rules.items():
-        dropped[step] += count
-    for line in manifest.steps:
-        counted = Counter({(line.step, rule): count for rule, count in line.rules.items()})
-        held = Counter({rule: count for rule, count in rules.items() if rule[0] == line.step})
-        if (line.rows_in, line.dropped, counted) != (alive, dropped[line.step], held):
-            told = f"{line.step}: dropped {line.dropped} of {line.rows_in} rows"
-            return f"{told}; in the files {dropped[line.step]} of {alive}, by these rules: {dict(held)}"
-        alive -= line.dropped
-    if (manifest.rows_in, manifest.kept, manifest.dropped) != (rows, kept, dropped):
-        told = f"{manifest.kept} of {manifest.rows_in} rows kept, {manifest.dropped} dropped"
-        return f"says {told}; in the files {kept} of {rows}, {dict(dropped)}"
-    return ""
+def _rows(store: Store, path: str) -> int:
+    with store.open(path) as file, pq.ParquetFile(file) as parquet:
+        return int(parquet.metadata.num_rows)
 
 
 def _first_line(error: BaseException) -> str:

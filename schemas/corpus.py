@@ -4,10 +4,16 @@ CORPUS/
   corpus.json                           what the corpus reads; written once, guards against a second owner
   source.parquet                        the shard list
   scores/STEP-FP8/00000000.parquet      what one step measured; later rows as 00000000+1.parquet
+  rows/STEP-FP8/00000000.parquet        what an extractor made: a line for each child, and one for each row without any
   errors/STEP-FP8/00000000.parquet      row, class, message
-  cuts/NAME-HASH8/                      one recipe's decision: recipe.yaml, ranks/, kept/, dropped/, curated/,
+  cuts/NAME-HASH8/                      one recipe's decision: recipe.yaml, ranks/, kept/, dropped/, parents/, curated/,
                                         files.parquet, manifest.json (written last)
   cuts/NAME.json                        which cut of that name is the newest
+
+A row has a number in its shard. After an extractor the rows are its children, in the shard of their parents, and have
+numbers of their own. In `scores/`, `errors/` and the `parent` of `rows/` a child's number is its line in `rows/`, over
+all files of the shard in order: it never changes. A cut numbers its children anew, in the order of their parents, those
+alone whose parents were alive where the extractor stands: so a cut does not depend on what was extracted before it.
 """
 
 from __future__ import annotations
@@ -42,13 +48,36 @@ ERRORS = pa.schema(
     ]
 )
 
-KEPT = pa.schema([ROW, field("key", pa.string(), "the row's key")])
+PARENT = field("parent", pa.string(), "the row it was made of, as 00000003:17 (shard:row); null: a row of the source")
+
+MADE = pa.schema(
+    [
+        field("parent", pa.int32(), "row that it was made of", range=">= 0"),
+        field("child", pa.int32(), "which of its parent's children; null where the parent made none", range=">= 0"),
+        field("state", pa.string(), "the parent's: measured, not_applicable, failed or failed_transient"),
+        field("bytes", pa.int64(), "size of the image that it adds; null if it adds none", unit="bytes"),
+    ]
+)
+
+KEPT = pa.schema([ROW, field("key", pa.string(), "the row's key"), PARENT])
+
+PARENTS = pa.schema(
+    [
+        ROW,
+        field("key", pa.string(), "the row's key"),
+        PARENT,
+        field("extracted_by", pa.string(), "the step of the recipe that made rows out of this one"),
+        field("state", pa.string(), "measured, not_applicable, failed or failed_transient"),
+        field("children", pa.int32(), "rows that it made", range=">= 0"),
+    ]
+)
 
 DROPPED = pa.schema(
     [
         ROW,
         field("node", pa.int32(), "node of a document; null where the whole row went"),
         field("key", pa.string(), "the row's key"),
+        PARENT,
         field("dropped_by", pa.string(), "the step of the recipe that dropped the row"),
         field("column", pa.string(), "the column whose bound did not hold"),
         field("rule", pa.string(), "the bound as the recipe has it"),
@@ -77,12 +106,14 @@ def row_name(shard: int, row: int) -> str:
 
 
 class StepTotals(BaseModel):
-    """One line of the funnel."""
+    """One line of the funnel. An extractor uses up all its `rows_in`, and `made` rows go into the next step."""
 
     model_config = ConfigDict(extra="forbid")
     step: str
     rows_in: int
     dropped: int = 0
+    made: int | None = None
+    childless: int = 0  # of `rows_in`, those that it made nothing of
     measured: int = 0
     failed: int = 0
     seconds: float = 0.0
@@ -107,6 +138,11 @@ class Manifest(BaseModel):
     unreadable: dict[str, str]
     wrote_images: bool
     files_sha256: str
+
+    @property
+    def made(self) -> dict[str, int]:
+        """Extractor -> rows that it made. rows_in + made = kept + dropped + `rows_in` of the extractors."""
+        return {line.step: line.made for line in self.steps if line.made is not None}
 
     @property
     def complete(self) -> bool:

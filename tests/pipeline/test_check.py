@@ -135,11 +135,12 @@ def test_shown_as_table_and_json(tmp_path, ray_session):
     checked = check_recipe(recipe(), source, sample=80)
     told = json.loads(json.dumps(checked.as_dict()))
     assert told["sample"]["rows"] == 80
-    about = {"step": "dedup.exact", "group": 2, "barrier": True, "reads": ["text"], "adds": ["exact_of"]}
-    about |= {"resources": "1 CPU, 1 GB", "measured_shards": None, "rows_in": 40, "dropped": 0, "ms_per_row": None}
+    about = {"step": "dedup.exact", "group": 2, "barrier": True, "extracts": False, "reads": ["text"]}
+    about |= {"adds": ["exact_of"], "resources": "1 CPU, 1 GB", "measured_shards": None}
+    about |= {"rows_in": 40, "dropped": 0, "made": None, "ms_per_row": None}
     assert told["steps"][2] == about
     text = io.StringIO()
     Console(file=text, width=80).print(checked.table())
     assert "dedup.exact (barrier)" in text.getvalue()
     assert "50.0%" in text.getvalue()
-    assert "sample: 20 of 80 rows stay" in text.getvalue()
+    assert "sample: 80 rows in, 20 kept" in text.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -62,3 +63,18 @@ def test_print_shows_the_same_table(funnel):
     assert rows[1] == [STEP, "1,200", "300", "25.0%", "0.0"]
     assert rows[-1] == ["kept", "900", "", "75.0%", "1.5"]
     assert "\x1b" not in text
+
+
+def test_rows_that_an_extractor_made_have_a_column(funnel):
+    steps = [StepTotals(step="pair.augment", rows_in=1200, made=3500, childless=50, measured=1200), STEPS[0]]
+    changes = {"name": "r", "kept": 700, "dropped": {}, "steps": steps}
+    funnel = replace(funnel, manifest=funnel.manifest.model_copy(update=changes))
+    assert funnel.made == funnel.as_dict()["made"] == {"pair.augment": 3500}
+    text = str(funnel)
+    assert text.startswith("r: 1,200 rows in, 3,500 made by pair.augment, 700 kept ")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
+    assert rows == [
+        ["pair.augment", "1,200", "", "", "3,500", "0.0"],
+        ["text.length", "1,200", "", "", "", "0.2"],
+        ["kept", "700", "", "20.0%", "", "1.5"],
+    ]

@@ -27,6 +27,7 @@ steps:
   - image.phash
   - dedup.near_images: {max_distance: 8, prefer: {highest: sharpness}}
   - keep: {near_image_of: null}
+  - pair.augment: {copies: 1}
   - image.digest
   - keep: {sharpness: {top: 0.9}}
 write: {shard_rows: 60, row_group_mb: 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from recipe_files import write_recipe_files
 
 from cupel.pipeline.plan import CorpusStep, KeepStep, MeasureStep, make_plan
 from cupel.pipeline.recipe_file import RecipeError, RecipeFile, parse_recipe, shipped_recipes
@@ -71,7 +72,7 @@ def test_a_transform_changes_what_later_steps_read():
     assert first.reads == {"text": "text"}
     assert second.reads == {"text": "loud_text"}
     assert first.fingerprint != second.fingerprint
-    assert made.view["text"] == "loud_text"
+    assert made.spaces[0].view["text"] == "loud_text"
 
 
 def test_barriers_part_the_stretches():
@@ -93,7 +94,8 @@ def test_labels_are_unique():
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
-def test_shipped_recipes_plan(name):
+def test_shipped_recipes_plan(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(write_recipe_files(tmp_path))
     made = make_plan(parse_recipe(shipped_recipes()[name].read_bytes(), name), PAIR)
     assert len(made.steps) > 1
 

@@ -180,6 +180,14 @@ def test_transforms_are_read_by_later_steps_and_written(tmp_path):
     assert "negative" not in rows[0]
 
 
+def test_a_keep_reads_the_version_that_stands_there(tmp_path):
+    source = write_jsonl(tmp_path / "t.jsonl", ["one", "two", "three"])
+    steps = [{"keep": {"text": {"in": ["one", "two"]}}}, "test.shout", {"keep": {"text": {"in": ["TWO", "THREE"]}}}]
+    result = run(recipe(*steps), source, out=tmp_path / "c")
+    assert [row["text"] for row in table(f"{result.cut}/curated").to_pylist()] == ["TWO"]
+    assert [row["value"] for row in table(f"{result.cut}/dropped").to_pylist()] == ["ONE", "three"]
+
+
 def test_gpu_steps_run_in_an_actor_that_cpu_tasks_feed(texts, tmp_path):
     result = run(recipe("text.length", "test.pid"), texts, out=tmp_path / "c")
     rows = table(f"{result.cut}/curated").to_pylist()

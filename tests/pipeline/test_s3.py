@@ -155,7 +155,7 @@ RECIPE = Recipe(
     steps=[
         *("image.size", {"keep": {"min_side_px": {"min": 10}}}, "image.phash"),
         *({"dedup.near_images": {"max_distance": 0}}, {"keep": {"near_image_of": None}}),
-        *("text.length", {"keep": {"characters": {"top": 0.9}}}),
+        *("text.length", {"pair.augment": {"copies": 1}}, {"keep": {"characters": {"top": 0.9}}}),
     ],
     write={"shard_rows": 15},
 )

@@ -266,3 +266,122 @@ def test_memory_is_bounded(made, monkeypatch):
     verify_corpus(str(made))
     assert max(sizes) <= max(pq.read_table(made / "source.parquet").column("rows").to_pylist())
     assert open_store(made).files("cuts")
+
+
+# Rows that an extractor made
+
+
+@pytest.fixture(scope="module")
+def made_grown(ray_session, tmp_path_factory):
+    """A corpus whose words are rows, extracted in two goes."""
+    folder = tmp_path_factory.mktemp("grown")
+    source = write_jsonl(folder / "t.jsonl", [*TEXTS, "words that FAIL"])
+    for least in (6, 4):
+        after = [{"text.length": {"as": "word"}}, {"keep": {"word_characters": {"max": 5}}}]
+        steps = ["text.length", {"keep": {"words": {"min": least}}}, "test.words", *after]
+        run(Recipe(name="rs"[least == 6], steps=steps, write={"shard_rows": 500}), source, out=folder / "c")
+    return folder / "c"
+
+
+@pytest.fixture
+def grown(made_grown, tmp_path):
+    shutil.copytree(made_grown, tmp_path / "c")
+    return tmp_path / "c"
+
+
+def test_a_corpus_with_children_is_sound(made_grown):
+    found = verify_corpus(str(made_grown))
+    assert (found.faults, found.notes, found.cuts) == ([], [], 2)
+    assert found.files == sum(path.is_file() for path in made_grown.rglob("*"))
+    assert len(list(made_grown.glob("rows/*/*+1.parquet"))) == 3
+
+
+def with_column(name: str, change):
+    def changed(table: pa.Table) -> pa.Table:
+        place = table.schema.get_field_index(name)
+        return table.set_column(
+            place, table.schema.field(place), pa.array(change(table[name].to_pylist()), table.schema.field(place).type)
+        )
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("pattern", "change", "expected"),
+    [
+        ("parents", lambda t: t.slice(1), "rows of the shard are lost or counted twice"),
+        (
+            "parents",
+            with_column("children", lambda c: [c[0] + 1, *c[1:]]),
+            "rows of the shard are lost or counted twice",
+        ),
+        (
+            "parents",
+            with_column("children", lambda c: [c[0] + 1, c[1] - 1, *c[2:]]),
+            "children are not in the order of",
+        ),
+        ("parents", with_column("extracted_by", lambda c: ["other", *c[1:]]), "rows of the shard are lost or counted"),
+        ("kept", with_column("parent", lambda c: [*c[1:], c[0]]), "children are not in the order of the rows that"),
+        ("dropped", with_column("parent", lambda c: [*c[:-1], "00000001:0"]), "children are not in the order of the"),
+        ("curated", with_column("parent", lambda c: [c[-1], *c[1:]]), "does not hold the kept rows in order"),
+        ("dropped", lambda t: t.slice(1), "rows of the shard are lost or counted twice"),
+    ],
+)
+def test_children_that_do_not_add_up(grown, pattern, change, expected):
+    edit(one(grown, f"cuts/r-*/{pattern}/00000001.parquet"), change)
+    enlist(grown)
+    faults = verify_corpus(str(grown)).faults
+    assert any(expected in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize("name", ["made", "childless", "rows_in"])
+def test_an_extractors_line_that_was_edited(grown, name):
+    edit(one(grown, "cuts/r-*/manifest.json"), lambda m: m["steps"][2].update({name: m["steps"][2][name] + 1}))
+    (fault,) = verify_corpus(str(grown)).faults
+    assert "/manifest.json: test.words: " in fault
+
+
+@pytest.mark.parametrize(
+    ("pattern", "change", "expected"),
+    [
+        ("rows/*/00000001.parquet", lambda t: t.slice(1), "its children do not stand in the order of their parents"),
+        (
+            "rows/*/00000001.parquet",
+            lambda t: t.take([1, 0]),
+            "its children do not stand in the order of their parents",
+        ),
+        ("rows/*/00000001.parquet", with_column("parent", lambda c: [*c[:-1], 9999]), "has rows beyond the shard's"),
+        ("rows/*/00000001.parquet", lambda t: t.rename_columns(["p", *t.column_names[1:]]), "has the columns ['p',"),
+        (
+            "rows/*/00000001+1.parquet",
+            with_column("parent", lambda c: [n + 1 for n in c]),
+            "children are in another file",
+        ),
+        (
+            "scores/text.length-*/00000001+1.parquet",
+            with_column("row", lambda c: [*c[1:], 9999]),
+            "has rows beyond the",
+        ),
+    ],
+)
+def test_what_an_extractor_made_is_checked(grown, pattern, change, expected):
+    edit(one(grown, pattern), change)
+    faults = verify_corpus(str(grown)).faults
+    assert any(expected in fault for fault in faults), faults
+
+
+def test_a_missing_file_of_an_extractor(grown):
+    """The numbers of all later children would be others."""
+    one(grown, "rows/*/00000001.parquet").unlink()
+    assert any(
+        "00000001+1.parquet: the file before it is missing" in fault for fault in verify_corpus(str(grown)).faults
+    )
+
+
+def test_a_cut_from_before_there_were_extractors_is_sound(corpus):
+    for path in (*corpus.glob("cuts/*/kept/*"), *corpus.glob("cuts/*/dropped/*")):
+        edit(path, lambda table: table.drop_columns(["parent"]))
+    enlist(corpus)
+    manifest = one(corpus, "cuts/r-*/manifest.json")
+    edit(manifest, lambda m: [line.pop(name) for line in m["steps"] for name in ("made", "childless")])
+    assert verify_corpus(str(corpus)).faults == []

@@ -20,8 +20,9 @@ from cupel import Recipe, run
 from cupel.operators.source.images import PieceImages
 from cupel.operators.source.parquet import ColumnImages
 from cupel.pipeline.crew import RunError
+from cupel.pipeline.row_groups import ROW_BYTES, RowGroups
 from cupel.pipeline.run import Engine
-from cupel.pipeline.write import ROW_BYTES, Run, _write_row_groups, kept_sizes, pack
+from cupel.pipeline.write import Run, kept_sizes, pack
 from cupel.schemas.fields import field
 
 # Packing
@@ -82,8 +83,15 @@ def table(sizes: list[int | None], seed: int = 0) -> pa.Table:
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
+def write(sink: Path | io.BytesIO, schema: pa.Schema, tables: list[pa.Table], limit: int) -> None:
+    with RowGroups(sink, schema, limit) as groups:
+        for rows in tables:
+            groups.add(rows)
+    assert groups.rows == sum(map(len, tables))
+
+
 def written(path: Path, tables: list[pa.Table], limit: int) -> pq.ParquetFile:
-    assert _write_row_groups(path, SCHEMA, iter(tables), limit) == sum(map(len, tables))
+    write(path, SCHEMA, tables, limit)
     return pq.ParquetFile(path, page_checksum_verification=True)
 
 
@@ -103,7 +111,7 @@ def test_row_groups_are_bounded_and_do_not_depend_on_how_rows_come(sizes, limit,
     files = []
     for parts in ([rows], [rows.slice(i, step) for i in range(0, len(rows), step)]):
         sink = io.BytesIO()
-        assert _write_row_groups(sink, schema, iter(parts), limit) == len(rows)
+        write(sink, schema, parts, limit)
         files.append(sink.getvalue())
     assert files[0] == files[1]
     file = pq.ParquetFile(io.BytesIO(files[0]))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
-from cupel.operators.base import Batch, Model, Resources, RowOperator, operator
-from cupel.operators.decode import Pixels
+from cupel.operators.base import Batch, Extractor, Model, Resources, RowOperator, operator
+from cupel.operators.decode import Pixels, RowError
 from cupel.schemas.fields import field
 
 
@@ -167,6 +167,69 @@ class CudaError(RowOperator):
 
     def __call__(self, batch: Batch) -> dict[str, np.ndarray]:
         return {"mean_after": batch.run(self.models[0])[:, 1]}
+
+
+@operator
+class Words(Extractor):
+    """Makes a row of each word of a text, none of an empty one; misbehaves on words in capitals."""
+
+    reads = ("text",)
+    adds = (field("text", pa.string(), "the word"), field("nth", pa.int32(), "its place in the text", range=">= 0"))
+
+    def __call__(self, batch: Batch) -> tuple[np.ndarray, dict[str, list[object]]]:
+        found = [(row, word) for row, text in enumerate(batch.column("text").to_pylist()) for word in text.split()]
+        for row, word in found:
+            if word == "FAIL":
+                batch.fail(row, RowError("no_words", "asked to"))
+            elif word == "RAISE":
+                raise ZeroDivisionError("asked to")
+            elif word == "KILL":
+                os._exit(1)
+        parents = np.array([row for row, _ in found], np.int64)
+        nth = np.arange(len(parents)) - np.searchsorted(parents, parents)
+        return parents, {"text": [word for _, word in found], "nth": nth.tolist()}
+
+
+@operator
+class Draws(Extractor):
+    """Makes an image of a text: as wide as it has letters."""
+
+    reads = ("text",)
+    adds = (field("image", pa.large_binary(), "the image"),)
+
+    def __call__(self, batch: Batch) -> tuple[np.ndarray, dict[str, list[bytes]]]:
+        images = []
+        for text in batch.column("text").to_pylist():
+            out = io.BytesIO()
+            Image.new("RGB", (len(text) + 1, 20)).save(out, "PNG")
+            images.append(out.getvalue())
+        return np.arange(len(batch)), {"image": images}
+
+
+@operator
+class Crops(Extractor):
+    """Makes two rows of an image, its left and its right half as PNG; of a GIF one without an image."""
+
+    reads = ("image", "text")
+    uses_up = ("text",)
+    adds = (field("image", pa.large_binary(), "half of the image"), field("side", pa.string(), "left or right"))
+
+    def __call__(self, batch: Batch) -> tuple[np.ndarray, dict[str, list[object]]]:
+        parents, halves, sides = [], [], []
+        gifs = {row for row, header in batch.headers() if header.format == "gif"}
+        for row, image in batch.images(Pixels()):
+            middle = -(-image.width // 2)
+            for side, box in (
+                ("left", (0, 0, middle, image.height)),
+                ("right", (image.width - middle, 0, *image.size)),
+            ):
+                out = io.BytesIO()
+                image.crop(box).save(out, "PNG")
+                if row not in gifs or side == "left":
+                    parents.append(row)
+                    sides.append(side)
+                    halves.append(None if row in gifs else out.getvalue())
+        return np.array(parents, np.int64), {"image": halves, "side": sides}
 
 
 @operator

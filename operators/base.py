@@ -88,6 +88,11 @@ class RowOperator(ByRow):
 class CorpusOperator(Operator):
     """Sees the columns it reads of all the rows alive: duplicates, frequencies, quotas."""
 
+    @property
+    def more_bytes(self) -> int:
+        """Of other tables that it brings in: with them the rows may be too many for one process."""
+        return 0
+
     @abstractmethod
     def __call__(self, rows: Frames) -> Frames | pl.DataFrame:
         """`rows` has shard, row, key and what it reads; returns shard, row and what it adds (others are null).

@@ -9,7 +9,7 @@ What comes out must not depend on how rows were spread, so functions sort where 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -110,6 +110,10 @@ class Exchange(ABC):
     def run(self, function: Function, calls: Sequence[Sequence[Bag]], split: Split | None = None) -> list[list[Piece]]:
         """Call the function on the frames of each call's bags, wherever there is room; the split pieces of each."""
 
+    def discard(self, bags: Iterable[Bag]) -> None:
+        """These parts are not needed again: what they take outside of memory may be freed."""
+        return
+
     def frames(self, *frames: pl.DataFrame) -> Frames:
         """Frames at hand as a table, a part each."""
         return Frames(self, [[InHand(frame)] for frame in frames])
@@ -145,7 +149,8 @@ class Frames:
     ) -> Frames:
         """The function of every part, then parts anew: rows with equal values of `by` stand in one part.
 
-        `growth` is how many times larger the function's result is, about; tables to be joined need the same `into`.
+        Rows of one value are never parted: as many of them as there are have to fit in a worker. `growth` is how many
+        times larger the function's result is, about; tables to be joined need the same `into`.
         """
         into = into or self._into(growth)
         return self._split(function or _same, ByValue(columns=tuple(by), into=into))
@@ -206,6 +211,20 @@ class InMemory(Exchange):
 
     def run(self, function: Function, calls: Sequence[Sequence[Bag]], split: Split | None = None) -> list[list[Piece]]:
         return [[InHand(part) for part in parts] for parts in (perform(function, call, split) for call in calls)]
+
+
+def bagged(pieces: Iterable[Piece], part_bytes: int) -> Iterator[list[Piece]]:
+    """Neighbouring pieces as parts of up to so many bytes, at least one piece each."""
+    bag: list[Piece] = []
+    held = 0
+    for piece in pieces:
+        if bag and held + piece.bytes > part_bytes:
+            yield bag
+            bag, held = [], 0
+        bag.append(piece)
+        held += piece.bytes
+    if bag:
+        yield bag
 
 
 def perform(function: Function, bags: Sequence[Bag], split: Split | None) -> list[pl.DataFrame]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ from ..operators.frames import (
     Order,
     Piece,
     Split,
+    bagged,
     perform,
 )
 from ..operators.source.base import Shard
@@ -49,6 +50,7 @@ class FilePiece:
     uri: str
     path: str
     group: int
+    alone: bool  # the file holds nothing else
     rows: int
     bytes: int
 
@@ -75,6 +77,13 @@ class OnWorkers(Exchange):
             return super().frames(*frames)
         return Frames(self, [[piece] for piece in write_pieces(open_store(self.uri), self._path(), frames)])
 
+    def discard(self, bags: Iterable[Bag]) -> None:
+        """Remove files that hold nothing but these parts."""
+        store = open_store(self.uri)
+        for piece in (piece for bag in bags for piece in bag):
+            if isinstance(piece, FilePiece) and piece.alone and piece.path.startswith(f"{self.folder}/"):
+                store.delete_file(piece.path)
+
     def _path(self) -> str:
         return f"{self.folder}/{next(self._files):08d}.parquet"
 
@@ -95,6 +104,8 @@ class OnWorkers(Exchange):
             try:
                 found[running.pop(ref)] = ray.get(ref)
             except ray.exceptions.RayTaskError as error:
+                for other in running:
+                    ray.cancel(other, force=True)
                 raise error.cause if isinstance(error.cause, Exception) else error from None
         return [found[number] for number in range(len(calls))]
 
@@ -114,7 +125,10 @@ def write_pieces(store: Store, path: str, frames: Sequence[pl.DataFrame]) -> lis
             for table in tables:
                 writer.write_table(table, row_group_size=max(1, table.num_rows))
     sizes = [(table.num_rows, table.nbytes) for table in tables]
-    return [FilePiece(uri=store.uri, path=path, group=i, rows=n, bytes=b) for i, (n, b) in enumerate(sizes)]
+    alone = len(tables) == 1
+    return [
+        FilePiece(uri=store.uri, path=path, group=i, alone=alone, rows=n, bytes=b) for i, (n, b) in enumerate(sizes)
+    ]
 
 
 def hand_in(view: ShardView, found: Walk, step: CorpusStep | KeepStep) -> Piece:
@@ -141,15 +155,18 @@ def run_barrier(
     """Run the barrier over what the shards handed in."""
     if not pieces:
         return
-    few = sum(piece.bytes for piece in pieces) <= part_bytes
+    more = step.operator.more_bytes if isinstance(step, CorpusStep) else 0
+    few = more + sum(piece.bytes for piece in pieces) <= part_bytes
     folder = f"{_work(plan, step)}/exchange"
     exchange = InMemory(part_bytes) if few else OnWorkers(store.uri, folder, part_bytes)
-    rows = Frames(exchange, _bags(pieces, part_bytes))
-    found = step.operator(rows) if isinstance(step, CorpusStep) else rank(rows.collect().lazy(), step.keep)
-    if isinstance(found, pl.DataFrame):
-        found = InMemory().frames(found)
-    _publish(plan, store, step, shards, found)
-    store.delete(folder)
+    rows = Frames(exchange, bagged(pieces, part_bytes))
+    try:
+        found = step.operator(rows) if isinstance(step, CorpusStep) else rank(rows.collect().lazy(), step.keep)
+        if isinstance(found, pl.DataFrame):
+            found = InMemory().frames(found)
+        _publish(plan, store, step, shards, found)
+    finally:
+        store.delete(folder)
 
 
 def barrier_done(plan: Plan, store: Store, step: CorpusStep | KeepStep, shards: Sequence[Shard]) -> bool:
@@ -163,17 +180,6 @@ def barrier_done(plan: Plan, store: Store, step: CorpusStep | KeepStep, shards: 
     except (pa.ArrowInvalid, OSError):
         return False
     return True
-
-
-def _bags(pieces: Sequence[Piece], part_bytes: int) -> Iterator[list[Piece]]:
-    """Neighbouring pieces as parts of up to so many bytes, at least one piece each."""
-    bag: list[Piece] = []
-    for piece in pieces:
-        if bag and sum(other.bytes for other in bag) + piece.bytes > part_bytes:
-            yield bag
-            bag = []
-        bag.append(piece)
-    yield bag
 
 
 def _work(plan: Plan, step: CorpusStep | KeepStep) -> str:

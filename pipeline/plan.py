@@ -236,6 +236,7 @@ class _Planner:
         if isinstance(operator, RowOperator):
             self.steps.append(MeasureStep(**vars(place), operator=operator, folder=folder))
         elif isinstance(operator, CorpusOperator):
+            self._refuse_places(i, step.operator, reads)
             self.steps.append(CorpusStep(**vars(place), operator=operator))
         for added in operator.adds:
             name = names[added.name]
@@ -335,6 +336,12 @@ class _Planner:
             raise self.source.error(f"{operator} reads {self._unknown(column)}", "steps", i, operator)
         return str(self.view[column])
 
+    def _refuse_places(self, i: int, step: str, reads: Mapping[str, str]) -> None:
+        """At a barrier `shard` and `row` are where a row stands, so no column can be read under these names."""
+        for column in sorted({"shard", "row"} & {*reads, *reads.values()}):
+            message = f"{step} cannot read a column named {column!r} of all rows: give it another name in the source"
+            raise self.source.error(message, "steps", i, step)
+
     def _unknown(self, column: str) -> str:
         """What to say of a column that is not there."""
         if column in self.used_up:
@@ -355,7 +362,10 @@ class _Planner:
             self._check_bound(i, column, bound)
             self.verdicts.pop(column, None)
         by = (ranked.by for _, bound in step.bounds() for ranked in (bound.top, bound.bottom) if ranked and ranked.by)
-        self.steps.append(replace(step, reads={name: self.view[name] for name in (*step.columns, *by)}))
+        reads = {name: self.view[name] for name in (*step.columns, *by)}
+        if step.ranked:
+            self._refuse_places(i, "keep", reads)
+        self.steps.append(replace(step, reads=reads))
 
     def _check_bound(self, i: int, column: str, bound: Bound) -> None:
         """Does the bound fit the column's type?"""

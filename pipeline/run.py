@@ -379,4 +379,6 @@ def _result(ref: ray.ObjectRef[T]) -> T:
             raise cause from None
         if isinstance(cause, ShardError):
             raise RunError(str(cause)) from None
+        if isinstance(cause, DEATHS):
+            raise WorkerDiedError(f"a worker died again and again: {str(cause).splitlines()[0]}") from error
         raise RunError(f"{type(cause).__name__}: {cause}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..frames import Frames, Function
+from ..frames import Bag, Exchange, Frames, Function
 
 
 def settle_in_blocks(blocks: Frames, settle: Function, match: Function, continues: Sequence[bool]) -> Frames:
@@ -23,10 +23,16 @@ def settle_in_blocks(blocks: Frames, settle: Function, match: Function, continue
         head[i] = head[i - 1] if continues[i] else i
     for wave in range(1 + max((i - first for i, first in enumerate(head)), default=-1)):
         turn = [i for i, first in enumerate(head) if i - first == wave]
-        for i, pieces in zip(turn, exchange.run(settle, [(bags[i],) for i in turn]), strict=True):
-            bags[i] = pieces
+        settled = exchange.run(settle, [(bags[i],) for i in turn])
+        _replace(exchange, bags, turn, settled)
         later = [(i, head[i] + wave) for i, first in enumerate(head) if i - first > wave]
         found = exchange.run(match, [(bags[i], bags[earlier]) for i, earlier in later])
-        for (i, _), pieces in zip(later, found, strict=True):
-            bags[i] = pieces
+        _replace(exchange, bags, [i for i, _ in later], found)
     return Frames(exchange, bags)
+
+
+def _replace(exchange: Exchange, bags: list[Bag], places: Sequence[int], found: Sequence[Bag]) -> None:
+    """Put what was found in place of the blocks it was made of, which are done with: every wave writes blocks anew."""
+    exchange.discard(bags[i] for i in places)
+    for i, pieces in zip(places, found, strict=True):
+        bags[i] = pieces

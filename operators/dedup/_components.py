@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from ..frames import Frames
 
-EDGES_AT_ONCE: Final = 1 << 24  # edges in one place: about 1 GB with what scipy needs
+EDGES_AT_ONCE: Final = 1 << 23  # edges in one place: about 1 GB with what scipy needs
 
 LABELS: Final = {"node": pl.Int64, "label": pl.Int64}
 
@@ -23,12 +23,14 @@ LABELS: Final = {"node": pl.Int64, "label": pl.Int64}
 def components(edges: Frames, at_once: int = EDGES_AT_ONCE) -> Frames:
     """`node` and `label`, the least node of its component, for every node of the edges (`a`, `b`: int64)."""
     edges = edges.shuffle(["a"], _ordered).map(_distinct)
+    before = None
     while edges.rows > at_once:
-        before = _sketch(edges)
         edges = edges.shuffle(["a"], _both_ways).map(_large_star)
         edges = edges.shuffle(["a"], _downwards).map(_small_star)
-        if _sketch(edges) == before:  # stars: every node hangs on the least one
+        after = _sketch(edges)
+        if after == before:  # stars: every node hangs on the least one
             return edges.map(_star_labels).shuffle(["node"]).map(_distinct)
+        before = after
     return edges.exchange.frames(_labelled(edges.collect()))
 
 

@@ -35,10 +35,10 @@ def unit_vectors(column: pl.Series, name: str) -> tuple[NDArray[np.bool_], Vecto
             f"column {name!r} holds lists of {lengths.min()!r} to {lengths.max()!r} numbers, not embeddings"
         )
     rows = values.explode().to_numpy().astype(np.float32).reshape(len(values), -1)
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
     good = np.isfinite(norms) & (norms > 0)
     present[present] = good
-    return present, rows[good] / norms[good, None]
+    return present, (rows[good] / norms[good, None]).astype(np.float32)
 
 
 def within(rows: Vectors, others: Vectors, limit: float) -> Found:

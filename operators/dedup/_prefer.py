@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Final, Self
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..frames import Order
+
+VALUE: Final = "cupel value"
 
 
 class Prefer(BaseModel):
@@ -36,22 +38,21 @@ def reads(columns: tuple[str, ...], prefer: Prefer | None) -> tuple[str, ...]:
 
 def best_first(rows: pl.DataFrame, prefer: Prefer | None) -> pl.DataFrame:
     """Rows sorted best first: by preference, ties by key, then by shard and row. A total order, whatever came in."""
-    return order(prefer).sort(ranked(rows, prefer))
+    return order(prefer).sort(ranked(rows, prefer)).drop(VALUE)
 
 
 def order(prefer: Prefer | None) -> Order:
     """Best first, as a sort of `ranked` rows."""
-    ties = ("key", "shard", "row")
-    if prefer is None:
-        return Order(columns=ties, descending=(False,) * 3)
-    return Order(columns=(prefer.column, *ties), descending=(prefer.highest is not None, *(False,) * 3))
+    highest = prefer is not None and prefer.highest is not None
+    return Order(columns=(VALUE, "key", "shard", "row"), descending=(highest, False, False, False))
 
 
 def ranked(rows: pl.DataFrame, prefer: Prefer | None) -> pl.DataFrame:
-    """Rows whose preferred column sorts as it should: polars would rank NaN above every number."""
-    if prefer is None or not rows.schema[prefer.column].is_float():
-        return rows
-    return rows.with_columns(pl.col(prefer.column).fill_nan(None))
+    """Rows with what they are preferred by, under a name that no column has; polars would rank NaN above all."""
+    if prefer is None:
+        return rows.with_columns(pl.lit(0, pl.Int8).alias(VALUE))
+    value = pl.col(prefer.column)
+    return rows.with_columns((value.fill_nan(None) if rows.schema[prefer.column].is_float() else value).alias(VALUE))
 
 
 def row_names(shard: pl.Expr, row: pl.Expr) -> pl.Expr:

@@ -11,10 +11,10 @@ from pydantic import Field
 
 from ...schemas.fields import field
 from ..base import CorpusOperator, Frames, operator
-from ._against import AGAINST, files_of, known
+from ._against import AGAINST, bytes_of, files_of, known
 from ._blocks import settle_in_blocks
 from ._hamming import group_greedily, near
-from ._prefer import Prefer, order, ranked, reads, row_names
+from ._prefer import VALUE, Prefer, order, ranked, reads, row_names
 
 
 @operator
@@ -47,7 +47,11 @@ class NearImages(CorpusOperator):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return files_of(self.against)
+        return files_of(self.against, self.column)
+
+    @property
+    def more_bytes(self) -> int:
+        return bytes_of(self.against, self.column)
 
     def __call__(self, rows: Frames) -> Frames:
         blocks = rows.map(self._hashes).arrange(order(self.prefer)).map(_opened)
@@ -59,9 +63,8 @@ class NearImages(CorpusOperator):
 
     def _hashes(self, rows: pl.DataFrame) -> pl.DataFrame:
         require_uint64(rows, self.column)
-        preferred = [self.prefer.column] if self.prefer else []
-        wanted = dict.fromkeys(["shard", "row", "key", *preferred])
-        return ranked(rows, self.prefer).select(*wanted, hash=pl.col(self.column)).drop_nulls("hash")
+        known = ranked(rows, self.prefer).select("shard", "row", "key", VALUE, hash=pl.col(self.column))
+        return known.drop_nulls("hash")
 
     def _known(self, rows: pl.DataFrame) -> pl.DataFrame:
         require_uint64(rows, self.column)

@@ -12,9 +12,9 @@ from pydantic import Field
 
 from ...schemas.fields import field
 from ..base import CorpusOperator, Frames, operator
-from ._against import AGAINST, files_of, known
+from ._against import AGAINST, bytes_of, files_of, known
 from ._components import components
-from ._prefer import Prefer, best_first, ranked, reads, row_names
+from ._prefer import VALUE, Prefer, order, ranked, reads, row_names
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _ROW_BITS: Final = 32  # a row as one number: shard * 2^32 + row; rows of an existing corpus are negative
@@ -48,7 +48,11 @@ class NearText(CorpusOperator):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return files_of(self.against)
+        return files_of(self.against, self.column)
+
+    @property
+    def more_bytes(self) -> int:
+        return bytes_of(self.against, self.column)
 
     def __call__(self, rows: Frames) -> Frames:
         bands = rows.shuffle(["digest"], self._bands, growth=3)
@@ -75,14 +79,13 @@ class NearText(CorpusOperator):
 
     def _named(self, rows: pl.DataFrame) -> pl.DataFrame:
         """What decides who is kept of a group."""
-        preferred = [self.prefer.column] if self.prefer else []
         names = row_names(pl.col("shard"), pl.col("row")).alias("name")
-        return ranked(rows, self.prefer).select(_node(), "shard", "row", names, *dict.fromkeys(["key", *preferred]))
+        return ranked(rows, self.prefer).select(_node(), "shard", "row", "key", VALUE, names)
 
     def _findings(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The best row of each group first; an old one before all."""
         old = rows.filter(pl.col("node") < 0).sort("name")
-        ordered = pl.concat([old, best_first(rows.filter(pl.col("node") >= 0), self.prefer)])
+        ordered = pl.concat([old, order(self.prefer).sort(rows.filter(pl.col("node") >= 0))])
         found = ordered.with_columns(
             keeper=pl.col("node").first().over("label"),
             near_text_of=pl.col("name").first().over("label"),
@@ -103,8 +106,11 @@ def _exploded(rows: pl.DataFrame, column: str) -> pl.DataFrame:
     if not isinstance(kind, pl.List | pl.Array) or kind.inner != pl.UInt64:
         raise ValueError(f"column {column!r} holds {kind}, not band digests; text.minhash adds such a column")
     rows = rows.drop_nulls("bands")
-    digests = rows["bands"].explode().to_numpy() if rows.height else np.zeros(0, np.uint64)
-    bands = len(digests) // max(1, rows.height)
+    lengths = rows["bands"].list.len() if isinstance(kind, pl.List) else pl.Series([kind.size])
+    exploded = rows["bands"].explode() if rows.height else pl.Series([], dtype=pl.UInt64)
+    if exploded.null_count() or (rows.height and (lengths.n_unique() > 1 or not lengths[0])):
+        raise ValueError(f"column {column!r} holds lists of different lengths, or with nulls, not band digests")
+    digests, bands = exploded.to_numpy(), len(exploded) // max(1, rows.height)
     offsets = np.tile(np.arange(bands, dtype=np.uint64) * _GOLDEN, rows.height)
     return pl.DataFrame({"node": np.repeat(rows["node"].to_numpy(), bands), "digest": digests + offsets})
 

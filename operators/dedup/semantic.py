@@ -15,11 +15,11 @@ from ...schemas.fields import field
 from ..base import CorpusOperator, Frames, operator
 from ..draws import draws
 from ..frames import ByRange, Order
-from ..models._kmeans import drawn_vectors, nearest, sample_size, spherical_kmeans
-from ._against import AGAINST, files_of, known
+from ..models._kmeans import drawn_vectors, kmeans, nearest, sample_size
+from ._against import AGAINST, bytes_of, files_of, known
 from ._blocks import settle_in_blocks
 from ._cosine import settle, unit_vectors, within
-from ._prefer import Prefer, ranked, reads, row_names
+from ._prefer import VALUE, Prefer, ranked, reads, row_names
 
 MAX_CLUSTERS: Final = 50_000
 BY_CLUSTER: Final = Order(columns=("cluster",), descending=(False,))
@@ -64,7 +64,11 @@ class Semantic(CorpusOperator):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return files_of(self.against)
+        return files_of(self.against, self.column)
+
+    @property
+    def more_bytes(self) -> int:
+        return bytes_of(self.against, self.column)
 
     def __call__(self, rows: Frames) -> Frames:
         vectors = rows.map(self._vectors)
@@ -86,12 +90,9 @@ class Semantic(CorpusOperator):
 
     def _vectors(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows with a usable embedding; `value` is what they are ordered by, where it is known by now."""
-        if self.prefer:
-            rows = ranked(rows, self.prefer).with_columns(value=self.prefer.column)
-        else:
-            rows = rows.with_columns(value=draws(rows, self.seed))
-        good, _ = unit_vectors(rows[self.column], self.column)
-        return rows.filter(pl.Series(good)).select("shard", "row", "key", "value", vector=pl.col(self.column))
+        value = pl.col(VALUE) if self.prefer else draws(rows, self.seed)
+        rows = ranked(rows, self.prefer).select("shard", "row", "key", value=value, vector=self.column)
+        return rows.filter(pl.Series(unit_vectors(rows["vector"], self.column)[0]))
 
     def _centroids(self, vectors: Frames) -> np.ndarray:
         """(clusters, width) fp32, the same for any parts."""
@@ -100,7 +101,7 @@ class Semantic(CorpusOperator):
         assert isinstance(width, int)
         sample = drawn_vectors(vectors, vectors.rows, sample_size(clusters, width), self.seed)
         looked_at = unit_vectors(sample, self.column)[1]
-        return spherical_kmeans(looked_at, clusters, seed=self.seed, iterations=self.iterations)
+        return kmeans(looked_at, clusters, seed=self.seed, iterations=self.iterations)
 
     def _assign(self, centroids: np.ndarray, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows as a block in which nothing is decided."""
@@ -116,7 +117,10 @@ class Semantic(CorpusOperator):
 
     def _assign_old(self, centroids: np.ndarray, rows: pl.DataFrame) -> pl.DataFrame:
         good, vectors = unit_vectors(rows[self.column], self.column)
-        cluster, _ = nearest(vectors, centroids)
+        if len(vectors) and vectors.shape[1] != centroids.shape[1]:
+            widths = f"{centroids.shape[1]} numbers, those of `against` {vectors.shape[1]}"
+            raise ValueError(f"the embeddings of {self.column!r} have {widths}: they are not of the same model")
+        cluster, _ = nearest(vectors.reshape(-1, centroids.shape[1]), centroids)
         rows = rows.filter(pl.Series(good)).select("name", vector=pl.col(self.column))
         return rows.with_columns(cluster=pl.Series(cluster, dtype=pl.Int32), of=pl.lit(None, pl.String))
 
@@ -141,19 +145,19 @@ class Semantic(CorpusOperator):
         """Decide the open rows of each cluster."""
         vectors = unit_vectors(block["vector"], self.column)[1]
         keeper, cosine = np.full(block.height, -1), np.full(block.height, np.nan, np.float32)
-        for rows in _by_cluster(block, block["of"].is_null()).values():
+        for rows in _by_cluster(block, block["of"].is_null() | self.chains).values():
             found, cosine[rows] = settle(vectors[rows], 1 - self.eps, self.chains)
             keeper[rows] = np.where(found >= 0, rows[found], -1)
         return _decided(block, keeper, block["name"], cosine)
 
     def _match(self, block: pl.DataFrame, earlier: pl.DataFrame) -> pl.DataFrame:
         """Open rows of the block that are near an earlier keeper (or, in chains, any earlier row) of their cluster."""
-        vectors, known = (unit_vectors(frame["vector"], self.column)[1] for frame in (block, earlier))
+        vectors, others = (unit_vectors(frame["vector"], self.column)[1] for frame in (block, earlier))
         keeper, cosine = np.full(block.height, -1), np.full(block.height, np.nan, np.float32)
         keepers = _by_cluster(earlier, earlier["of"].is_null() | self.chains)
         for cluster, rows in _by_cluster(block, block["of"].is_null()).items():
             if (there := keepers.get(cluster)) is not None:
-                found, cosine[rows] = within(vectors[rows], known[there], 1 - self.eps)
+                found, cosine[rows] = within(vectors[rows], others[there], 1 - self.eps)
                 keeper[rows] = np.where(found >= 0, there[found], -1)
         return _decided(block, keeper, earlier["name"], cosine)
 

@@ -37,8 +37,9 @@ def _number(rows: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns(rank=ranks, size=pl.coalesce("all", "size")).drop("before", "all")
 
 
-def require_plain(rows: pl.DataFrame, column: str) -> None:
-    """Raise ValueError where a column holds lists or the like, of which nothing is one group."""
+def plain(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """The rows that have a group; ValueError where a column holds lists or the like, of which nothing is one group."""
     kind = rows.schema[column]
     if kind.is_nested():
         raise ValueError(f"column {column!r} holds {kind}; rows are grouped by one value each (a label, a number)")
+    return rows.filter(pl.col(column).is_not_null() & (pl.col(column).is_not_nan() if kind.is_float() else True))

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from ...schemas.fields import field
 from ..base import CorpusOperator, Frames, operator
-from ..dedup._prefer import Prefer, ranked, reads
+from ..dedup._prefer import VALUE, Prefer, ranked, reads
 from ..draws import draws
 from ..frames import Order
-from ._ranks import rank_within, require_plain
+from ._ranks import plain, rank_within
 
 
 @operator
@@ -21,8 +21,8 @@ class ConceptQuota(CorpusOperator):
     The concept is the value of `column`: a label, a cluster, a site. `keep: {concept_rank: {max: 1000}}` leaves at most
     1,000 rows of each, and another quota is cut from the same ranks. With `prefer` ties go by key, then shard and row;
     nulls and NaN come last. Without it the order is by a 64-bit BLAKE2b hash of seed and key, as in `select.sample`:
-    rows of one key stand one after the other. A row whose concept is null has no rank. For texts that belong to several
-    concepts of a list see `select.balance`.
+    rows of one key stand one after the other. A row whose concept is null or NaN has no rank. For texts that belong to
+    several concepts of a list see `select.balance`.
     """
 
     column: str = Field(min_length=1, description="column of the concept: one label or number a row")
@@ -42,9 +42,8 @@ class ConceptQuota(CorpusOperator):
 
     def _concepts(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows that have a concept, and what they are ordered by."""
-        require_plain(rows, self.column)
-        rows = ranked(rows.drop_nulls(self.column), self.prefer)
-        value = pl.col(self.prefer.column) if self.prefer else draws(rows, self.seed)
+        rows = ranked(plain(rows, self.column), self.prefer)
+        value = pl.col(VALUE) if self.prefer else draws(rows, self.seed)
         return rows.select("shard", "row", "key", group=self.column, value=value)
 
 

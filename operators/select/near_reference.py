@@ -14,7 +14,7 @@ from ...schemas.fields import field
 from ..base import CorpusOperator, Frames, operator
 from ..dedup._cosine import unit_vectors
 from ..frames import Exchange
-from ..models._kmeans import drawn_vectors, nearest, sample_size, spherical_kmeans
+from ..models._kmeans import drawn_vectors, kmeans, nearest, sample_size
 from ._vectors import blocks_of, vectors_file
 
 
@@ -29,8 +29,8 @@ class NearReference(CorpusOperator):
     taken as they are.
 
     `centroids` are read from a file, or made by k-means of the rows alive (squared distance, 20 iterations, seed 0, as
-    published): of at most 256 rows a centroid and 2 GiB as float32, drawn by seed, shard and row. No more centroids are
-    made than a tenth of the rows. The reference has to be of the same model as the column.
+    published): of at most 256 rows a centroid and 512 MiB as float32, drawn by seed, shard and row. No more centroids
+    are made than a tenth of the rows. The reference has to be of the same model as the column.
 
     Files: .npy (no pickles) or .safetensors with a matrix, an embedding a row; or Parquet with a column of the name of
     `column`, as a cut of the reference set with `embeddings: true` has it. Rows with a null or all-zero embedding, or
@@ -43,7 +43,7 @@ class NearReference(CorpusOperator):
     column: str = Field("image_embedding", description="column of embeddings, a list of numbers of one length")
     centroids: str | None = Field(None, min_length=1, description="file of centroids; default: made by k-means")
     clusters: int = Field(100_000, ge=1, description="centroids that k-means makes, at most a tenth of the rows")
-    seed: int = Field(0, ge=0, lt=2**32, description="of k-means and of its sample")
+    seed: int = Field(0, ge=0, lt=2**31, description="of k-means and of its sample")
     iterations: int = Field(20, ge=1, le=1000, description="of k-means")
 
     adds = (
@@ -90,7 +90,7 @@ class NearReference(CorpusOperator):
         clusters = min(self.clusters, max(1, usable // 10))
         sample = drawn_vectors(rows.map(self._usable), usable, sample_size(clusters, width), self.seed)
         vectors = unit_vectors(sample, self.column)[1]
-        return spherical_kmeans(vectors, clusters, seed=self.seed, iterations=self.iterations, spherical=False)
+        return kmeans(vectors, clusters, seed=self.seed, iterations=self.iterations, spherical=False)
 
     def _shape(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Usable rows, and their width."""

@@ -10,7 +10,7 @@ from ...schemas.fields import field
 from ..base import CorpusOperator, Frames, operator
 from ..draws import draws
 from ..frames import Order
-from ._ranks import rank_within, require_plain
+from ._ranks import plain, rank_within
 
 
 @operator
@@ -24,7 +24,7 @@ class Sample(CorpusOperator):
     The order is by a 64-bit BLAKE2b hash of seed and key, so it is the same wherever a row stands and however the
     corpus is cut into shards. Rows of one key (captions of one image) stand one after the other, by shard and row: a
     sample and its rest share one image at most, the one where it ends. Rows without a key are hashed by shard and row.
-    A row with a null in `by` is in no sample: both columns are null.
+    A row with a null or NaN in `by` is in no sample: both columns are null.
     """
 
     by: str | None = Field(None, min_length=1, description="rank within each value of this column (stratified)")
@@ -45,8 +45,7 @@ class Sample(CorpusOperator):
 
     def _drawn(self, rows: pl.DataFrame) -> pl.DataFrame:
         if self.by:
-            require_plain(rows, self.by)
-            rows = rows.drop_nulls(self.by)
+            rows = plain(rows, self.by)
         group = pl.col(self.by) if self.by else pl.lit(0, pl.Int8)
         return rows.select("shard", "row", group=group, value=draws(rows, self.seed))
 

@@ -111,6 +111,13 @@ def test_a_group_of_equal_rows() -> None:
     assert found["near_text_rows"].unique().to_list() == [count]
 
 
+@pytest.mark.parametrize("bands", [[[1, 2], [7], [7, 2, 5]], [[1, None], [1, 2]], [[], []]])
+def test_refuses_lists_that_are_no_bands(bands: list) -> None:
+    table = frame([("a", 1, [5, 6])] * len(bands)).with_columns(minhash=pl.Series(bands, dtype=pl.List(pl.UInt64)))
+    with pytest.raises(ValueError, match="different lengths, or with nulls"):
+        found_by(NearText(), table)
+
+
 def test_refuses_other_columns() -> None:
     with pytest.raises(ValueError, match="'key' holds String, not band digests"):
         found_by(NearText(column="key"), frame([]))

@@ -48,14 +48,16 @@ def cosines(embeddings: np.ndarray) -> np.ndarray:
     return unit @ unit.T
 
 
-def greedily(embeddings: np.ndarray, order: list[int], cluster: list[int], eps: float) -> dict[int, int]:
-    """One by one against the keepers so far, in one cluster."""
-    cosine, keepers, of = cosines(embeddings), [], {}
+def greedily(
+    embeddings: np.ndarray, order: list[int], cluster: list[int], eps: float, chains: bool = False
+) -> dict[int, int]:
+    """One by one against the keepers so far (in chains: all rows so far), in one cluster."""
+    cosine, earlier, of = cosines(embeddings), [], {}
     for row in order:
-        first = next((k for k in keepers if cluster[k] == cluster[row] and cosine[row, k] > 1 - eps), None)
-        if first is None:
-            keepers.append(row)
-        else:
+        first = next((k for k in earlier if cluster[k] == cluster[row] and cosine[row, k] > 1 - eps), None)
+        if first is None or chains:
+            earlier.append(row)
+        if first is not None:
             of[row] = first
     return of
 
@@ -65,17 +67,18 @@ def by_row(found: pl.DataFrame) -> dict[int, int]:
     return {50 * s + r: number[of] for s, r, of in found.select("shard", "row", "semantic_of").rows() if of is not None}
 
 
+@pytest.mark.parametrize("chains", [False, True])
 @pytest.mark.parametrize("clusters", [1, 7])
 @pytest.mark.parametrize("size", [(1, 1 << 27), (4, 9000)])
-def test_greedy_in_the_preferred_order(clusters: int, size: tuple[int, int]) -> None:
+def test_greedy_in_the_preferred_order(clusters: int, size: tuple[int, int], chains: bool) -> None:
     embeddings = vectors()
     table = frame(embeddings)
-    found = found_by(Semantic(clusters=clusters, prefer={"highest": "score"}), table, *size)
+    found = found_by(Semantic(clusters=clusters, chains=chains, prefer={"highest": "score"}), table, *size)
     assert dict(found.schema) == OUT
     cluster = found["semantic_cluster"].to_list()
     assert len(set(cluster)) == clusters
     order = sorted(range(600), key=lambda i: (-table["score"][i], table["key"][i], i))
-    expected = greedily(embeddings, order, cluster, 0.05)
+    expected = greedily(embeddings, order, cluster, 0.05, chains)
     assert by_row(found) == expected
     assert 50 < len(expected) < 550
     cosine = cosines(embeddings)
@@ -151,6 +154,37 @@ def test_rows_of_an_existing_corpus_are_keepers(tmp_path: Path) -> None:
     near = (cosines(np.concatenate([old, new]))[40:, :40] > 0.95).any(axis=1)
     assert found["semantic_of"].str.starts_with("old").fill_null(value=False).to_list() == near.tolist()
     assert 0 < near.sum() < 200
+
+
+def test_a_chain_that_begins_in_an_existing_corpus(tmp_path: Path) -> None:
+    """At 0, 10 and 20 degrees: the last is near the second, which is near the old one."""
+    angles = np.radians([0, 10, 20])
+    three = frame(np.stack([np.cos(angles), np.sin(angles)], axis=1), pl.Array(pl.Float64, 2))
+    three[:1].with_columns(key=pl.lit("old")).write_parquet(tmp_path / "old.parquet")
+    against = str(tmp_path / "old.parquet")
+    of = {
+        chains: found_by(Semantic(clusters=1, eps=0.03, chains=chains, against=against), three[1:])[
+            "semantic_of"
+        ].to_list()
+        for chains in (False, True)
+    }
+    assert of[False] == ["old", None]
+    assert of[True][0] == "old"
+    assert of[True][1] == row_name(0, 1)
+
+
+def test_very_long_and_very_short_vectors() -> None:
+    table = frame(np.array([[3e-30, 4e-30], [3e25, 4e25], [4.0, -3.0]]), pl.Array(pl.Float64, 2))
+    table = table.with_columns(pl.col("image_embedding").cast(pl.Array(pl.Float32, 2)))
+    found = found_by(Semantic(clusters=1, prefer={"highest": "score"}), table)
+    assert found["semantic_of"].count() == 1
+    assert found["semantic_similarity"].drop_nulls().to_list() == [pytest.approx(1, abs=1e-6)]
+
+
+def test_an_existing_corpus_of_another_model(tmp_path: Path) -> None:
+    frame(vectors(3, 16)).write_parquet(tmp_path / "old.parquet")
+    with pytest.raises(ValueError, match="32 numbers, those of `against` 16: they are not of the same model"):
+        found_by(Semantic(clusters=1, against=str(tmp_path / "old.parquet")), frame(vectors(9, 32)))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.cluster.vq import kmeans2
 
 from cupel.operators.models import _kmeans
-from cupel.operators.models._kmeans import nearest, spherical_kmeans
+from cupel.operators.models._kmeans import kmeans, nearest
 
 
 def unit(rows: int, width: int, seed: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_refuses_what_is_not_finite(bad: float) -> None:
 
 def test_kmeans_by_distance_is_as_good_as_scipys() -> None:
     vectors = unit(900, 6, 3)
-    found = spherical_kmeans(vectors, 20, seed=5, iterations=100, spherical=False)
+    found = kmeans(vectors, 20, seed=5, iterations=100, spherical=False)
     expected, _ = kmeans2(vectors.astype(np.float64), 20, iter=100, minit="++", seed=1)
     ours, theirs = (((vectors[:, None] - c) ** 2).sum(axis=2).min(axis=1).sum() for c in (found, expected))
     assert ours < 1.05 * theirs
@@ -78,7 +78,7 @@ def test_threads_make_no_difference() -> None:
     found = []
     for threads in (1, 2, 4):
         faiss.omp_set_num_threads(threads)
-        found.append(spherical_kmeans(vectors, 50, seed=0, iterations=10))
+        found.append(kmeans(vectors, 50, seed=0, iterations=10))
         assert faiss.omp_get_max_threads() == threads
     faiss.omp_set_num_threads(before)
     assert all(np.array_equal(found[0], other) for other in found)
@@ -86,26 +86,26 @@ def test_threads_make_no_difference() -> None:
 
 def test_spherical_kmeans_finds_clumps() -> None:
     vectors = clumps(2000, 32, 8, 4)
-    centroids = spherical_kmeans(vectors, 40, seed=0, iterations=20)
+    centroids = kmeans(vectors, 40, seed=0, iterations=20)
     np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-6)
     assert nearest(vectors, centroids)[1].min() > 0.97, "a clump's rows have cosine 0.98 and more to its centre"
-    assert np.array_equal(centroids, spherical_kmeans(vectors, 40, seed=0, iterations=20))
-    assert not np.array_equal(centroids, spherical_kmeans(vectors, 40, seed=1, iterations=20))
+    assert np.array_equal(centroids, kmeans(vectors, 40, seed=0, iterations=20))
+    assert not np.array_equal(centroids, kmeans(vectors, 40, seed=1, iterations=20))
 
 
 def test_mostly_equal_rows() -> None:
     vectors = np.concatenate([np.repeat(unit(1, 8, 7), 900, axis=0), unit(30, 8, 6)])
-    centroids = spherical_kmeans(vectors, 31, seed=0, iterations=10)
+    centroids = kmeans(vectors, 31, seed=0, iterations=10)
     assert np.isfinite(centroids).all()
 
 
 def test_as_many_clusters_as_rows() -> None:
     vectors = unit(9, 4, 8)
-    centroids = spherical_kmeans(vectors, 9, seed=0, iterations=5)
+    centroids = kmeans(vectors, 9, seed=0, iterations=5)
     np.testing.assert_allclose(centroids[nearest(vectors, centroids)[0]], vectors, atol=1e-6)
 
 
 @pytest.mark.parametrize("k", [0, 4])
 def test_refuses_more_clusters_than_rows(k: int) -> None:
     with pytest.raises(ValueError, match=f"k={k} needs at least as many rows; there are 3"):
-        spherical_kmeans(unit(3, 2, 0), k, seed=0, iterations=1)
+        kmeans(unit(3, 2, 0), k, seed=0, iterations=1)

@@ -92,3 +92,15 @@ def test_refuses_lists_and_odd_seeds() -> None:
         found_by(Sample(by="language"), many(3).with_columns(pl.concat_list("language")))
     with pytest.raises(ValidationError):
         Sample(seed=-1)
+
+
+@pytest.mark.parametrize("size", [(1, 1 << 27), (3, 40)])
+def test_rows_without_a_number_are_in_no_sample(size: tuple[int, int]) -> None:
+    """NaN equals nothing, so it is no group; the parts of a table must not decide that."""
+    rows = pl.DataFrame(
+        {"shard": [0] * 5, "row": range(5), "key": list("abcde"), "c": [float("nan"), 1.0, float("nan"), None, 1.0]},
+        schema_overrides={"shard": pl.Int32, "row": pl.Int32},
+    )
+    found = found_by(Sample(by="c"), rows, *size)
+    assert sorted(found["row"].to_list()) == [1, 4]
+    assert sorted(found["sample_rank"].to_list()) == [1, 2]

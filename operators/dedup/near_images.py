@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from pydantic import Field
 
 from ...schemas.fields import field
-from ..base import CorpusOperator, Frames, operator
-from ._against import AGAINST, bytes_of, files_of, known
+from ..base import Frames, operator
+from ._against import known
 from ._blocks import settle_in_blocks
+from ._grouping import Grouping
 from ._hamming import group_greedily, near
-from ._prefer import VALUE, Prefer, order, ranked, reads, row_names
+from ._prefer import VALUE, order, ranked, row_names
 
 
 @operator
-class NearImages(CorpusOperator):
+class NearImages(Grouping):
     """Which kept image an image nearly repeats: 64-bit hashes within `max_distance` differing bits (Hamming distance).
 
     Rows are gone through best first (`prefer`, ties by key, then shard and row). A row within the distance of earlier
@@ -33,25 +32,11 @@ class NearImages(CorpusOperator):
 
     column: str = Field("phash", description="column of 64-bit perceptual hashes (uint64)")
     max_distance: int = Field(4, ge=0, le=16, description="bits that may differ; time grows steeply beyond 8")
-    prefer: Prefer | None = Field(None, description="{highest: column} or {lowest: column}: which of them is kept")
-    against: str | None = Field(None, min_length=1, description=AGAINST)
 
     adds = (
         field("near_image_of", pa.string(), "identity of the near-duplicate row that is kept; null for keepers"),
         field("near_image_distance", pa.int8(), "bits in which it differs from that row", unit="bits", range="0 to 16"),
     )
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return reads((self.column,), self.prefer)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return files_of(self.against, self.column)
-
-    @property
-    def more_bytes(self) -> int:
-        return bytes_of(self.against, self.column)
 
     def __call__(self, rows: Frames) -> Frames:
         blocks = rows.map(self._hashes).arrange(order(self.prefer)).map(_opened)

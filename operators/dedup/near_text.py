@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -11,17 +10,18 @@ import pyarrow as pa
 from pydantic import Field
 
 from ...schemas.fields import field
-from ..base import CorpusOperator, Frames, operator
-from ._against import AGAINST, bytes_of, files_of, known
+from ..base import Frames, operator
+from ._against import known
 from ._components import components
-from ._prefer import VALUE, Prefer, order, ranked, reads, row_names
+from ._grouping import Grouping
+from ._prefer import VALUE, order, ranked, row_names
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _ROW_BITS: Final = 32  # a row as one number: shard * 2^32 + row; rows of an existing corpus are negative
 
 
 @operator
-class NearText(CorpusOperator):
+class NearText(Grouping):
     """Which kept text a text nearly repeats, by locality-sensitive hashing over the bands of `text.minhash`.
 
     Two texts are tied when a band of their signatures is equal: with b bands of r rows, and a share s of their word
@@ -34,25 +34,11 @@ class NearText(CorpusOperator):
     """
 
     column: str = Field("minhash", description="column of band digests (a list of uint64 of one length)")
-    prefer: Prefer | None = Field(None, description="{highest: column} or {lowest: column}: which of a group is kept")
-    against: str | None = Field(None, min_length=1, description=AGAINST)
 
     adds = (
         field("near_text_of", pa.string(), "identity of the near-duplicate row that is kept; null for keepers"),
         field("near_text_rows", pa.int64(), "rows of its group; null for a row that stands alone", unit="rows"),
     )
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return reads((self.column,), self.prefer)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return files_of(self.against, self.column)
-
-    @property
-    def more_bytes(self) -> int:
-        return bytes_of(self.against, self.column)
 
     def __call__(self, rows: Frames) -> Frames:
         bands = rows.shuffle(["digest"], self._bands, growth=3)

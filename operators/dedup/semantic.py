@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
@@ -12,21 +11,22 @@ import pyarrow as pa
 from pydantic import Field
 
 from ...schemas.fields import field
-from ..base import CorpusOperator, Frames, operator
+from ..base import Frames, operator
 from ..draws import draws
 from ..frames import ByRange, Order
 from ..models._kmeans import drawn_vectors, kmeans, nearest, sample_size
-from ._against import AGAINST, bytes_of, files_of, known
+from ._against import known
 from ._blocks import settle_in_blocks
 from ._cosine import settle, unit_vectors, within
-from ._prefer import VALUE, Prefer, ranked, reads, row_names
+from ._grouping import Grouping
+from ._prefer import VALUE, ranked, row_names
 
 MAX_CLUSTERS: Final = 50_000
 BY_CLUSTER: Final = Order(columns=("cluster",), descending=(False,))
 
 
 @operator
-class Semantic(CorpusOperator):
+class Semantic(Grouping):
     """Which kept row a row resembles: the cosine of their embeddings is more than 1 - `eps` (SemDeDup).
 
     Embeddings are clustered by spherical k-means, and rows of one cluster compared (Abbas et al., arXiv:2303.09540,
@@ -45,30 +45,18 @@ class Semantic(CorpusOperator):
     clusters: int | None = Field(
         None, ge=1, description=f"of k-means; default: the square root of the rows, at most {MAX_CLUSTERS:,}"
     )
-    keep: Literal["hard", "easy", "random"] = Field("hard", description="which of a cluster's rows come first")
-    prefer: Prefer | None = Field(None, description="{highest: column} or {lowest: column}: which come first instead")
+    keep: Literal["hard", "easy", "random"] = Field(
+        "hard", description="which of a cluster's rows come first, unless `prefer` says"
+    )
     chains: bool = Field(False, description="compare with earlier duplicates, too, as SemDeDup's code does")
     seed: int = Field(0, ge=0, lt=2**31, description="of k-means and of the random order")
     iterations: int = Field(20, ge=1, le=1000, description="of k-means; SemDeDup ran 100")
-    against: str | None = Field(None, min_length=1, description=AGAINST)
 
     adds = (
         field("semantic_of", pa.string(), "identity of the row that is kept in its stead; null for keepers"),
         field("semantic_similarity", pa.float32(), "cosine with that row", range="1 - eps to 1"),
         field("semantic_cluster", pa.int32(), "the row's cluster; null without an embedding", range=">= 0"),
     )
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return reads((self.column,), self.prefer)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return files_of(self.against, self.column)
-
-    @property
-    def more_bytes(self) -> int:
-        return bytes_of(self.against, self.column)
 
     def __call__(self, rows: Frames) -> Frames:
         vectors = rows.map(self._vectors)

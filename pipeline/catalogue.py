@@ -121,7 +121,7 @@ def operator_page(name: str) -> Page:
     """One operator in full. Raises KeyError with near names."""
     entry = about(name)
     lines = [f"{name} ({entry['kind']} operator, version {entry['version']})", "", _reflowed(entry["doc"]), ""]
-    lines.append(f"Reads: {', '.join(entry['reads'])}")
+    lines.append(f"Reads: {', '.join(entry['reads']) or 'nothing but the key'}")
     for parameter in entry["parameters"]:
         default = parameter["default"]
         shown = default if default == "required" else f"default {'null' if default is None else default}"

@@ -211,6 +211,7 @@ class _Planner:
         self.made_by: list[str] = []  # fingerprint of the extractor, once there is one
         self.used_up: dict[str, str] = {}  # column -> extractor that left it out
         self.verdicts: dict[str, int] = {}
+        self.of_cut: dict[str, str] = {}  # column -> corpus operator that adds it
 
     def add(self, i: int, step: Step | Keep) -> None:
         if isinstance(step, Keep):
@@ -221,6 +222,8 @@ class _Planner:
         self.written.append(step.model_copy(update={"params": _params(operator)}))
         names = self._names(i, step, operator)
         reads = {name: self._version(i, step.operator, name) for name in operator.reads}
+        if not isinstance(operator, CorpusOperator):
+            self._refuse_of_cut(i, step.operator, reads)
         fingerprint = _hash(
             [
                 *(step.operator, operator.version, *_depends_on(operator)),
@@ -243,8 +246,10 @@ class _Planner:
             self.fields[name] = added.with_name(name)
             self.fingerprints[name] = f"{fingerprint}:{added.name}"
             self.view[name] = name
-            if isinstance(operator, CorpusOperator) and name.endswith(("_of", "_by")):
-                self.verdicts[name] = i
+            if isinstance(operator, CorpusOperator):
+                self.of_cut[name] = step.operator
+                if name.endswith(("_of", "_by")):
+                    self.verdicts[name] = i
         if isinstance(operator, RowOperator):
             self.view |= {old: names[new] for old, new in operator.replaces.items()}
 
@@ -335,6 +340,14 @@ class _Planner:
         if column not in self.view:
             raise self.source.error(f"{operator} reads {self._unknown(column)}", "steps", i, operator)
         return str(self.view[column])
+
+    def _refuse_of_cut(self, i: int, step: str, reads: Mapping[str, str]) -> None:
+        """Scores belong to the corpus, but what a corpus operator finds depends on the rows alive in this cut."""
+        for column in sorted({*reads.values()} & {*self.of_cut}):
+            message = (
+                f"{step} cannot read {column!r}: it belongs to this cut ({self.of_cut[column]}), scores to every cut"
+            )
+            raise self.source.error(message, "steps", i, step)
 
     def _refuse_places(self, i: int, step: str, reads: Mapping[str, str]) -> None:
         """At a barrier `shard` and `row` are where a row stands, so no column can be read under these names."""

@@ -88,6 +88,11 @@ def test_barriers_part_the_stretches():
     assert made.stretches == ((0, 1), (1, 2), (2, 5))
 
 
+def test_a_row_operator_reads_nothing_that_belongs_to_a_cut():
+    with pytest.raises(RecipeError, match=r"image.blur_faces cannot read 'frequency': it belongs to this cut \(select"):
+        plan({"select.frequency": {"column": "text"}}, {"image.blur_faces": {"column": "frequency"}})
+
+
 def test_labels_are_unique():
     made = plan("text.length", {"keep": {"words": {"min": 1}}}, {"keep": {"words": {"max": 9}}})
     assert [step.label for step in made.steps] == ["text.length", "keep words", "keep words (2)"]

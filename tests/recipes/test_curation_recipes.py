@@ -146,8 +146,8 @@ def test_tmars_keeps_the_better_half_by_the_masked_score(made):
 
 
 def test_commonpool_safety_blurs_the_faces_that_it_finds(made, shared_data):
-    result = made("commonpool_safety", "coco-mini", 40)
-    assert 0 < result.dropped["keep nsfw"] < 200
+    result = made("commonpool_safety", "coco-mini", 15)
+    assert 0 < result.dropped["keep nsfw"] < 75
     folder = shared_data / "pairs" / "coco-mini"
     lines = [json.loads(line) for line in (folder / "captions.jsonl").read_text().splitlines()]
     originals = {(folder / line["file"]).read_bytes() for line in lines}

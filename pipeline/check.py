@@ -19,7 +19,8 @@ from ..schemas.corpus import shard_name
 from ..schemas.pair import PAIR
 from .cluster import ray_session
 from .funnel import Funnel
-from .plan import ExtractStep, KeepStep, Plan, RowStep, check_operators, is_barrier, make_plan
+from .plan import ExtractStep, KeepStep, Plan, RowStep, is_barrier
+from .planner import check_operators, make_plan
 from .progress import Reporter, Silent
 from .read import ShardList, anything_measured, check_claim, known_shards, lend_members
 from .recipe_file import load_recipe

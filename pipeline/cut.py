@@ -11,7 +11,8 @@ from ..operators.registry import did_you_mean
 from ..operators.source.base import Source
 from ..schemas.corpus import Manifest
 from .funnel import Funnel
-from .plan import Plan, make_plan
+from .plan import Plan
+from .planner import make_plan
 from .read import CorpusError, ShardList, digest_parts, known_shards, to_scan
 from .recipe_file import RecipeFile
 from .store import Store

@@ -36,7 +36,8 @@ from .exchange import barrier_done
 from .funnel import Funnel
 from .gpu import Gpu, start_workers, stop_workers
 from .ledger import Counts, totals
-from .plan import CorpusStep, KeepStep, Plan, RowStep, check_operators, make_plan
+from .plan import CorpusStep, KeepStep, Plan, RowStep
+from .planner import check_operators, make_plan
 from .progress import Reporter, Silent
 from .read import (
     ShardList,

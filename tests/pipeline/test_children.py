@@ -19,7 +19,8 @@ from cupel.pipeline.call import ContractError, called
 from cupel.pipeline.check import check_recipe
 from cupel.pipeline.export import export_cut
 from cupel.pipeline.measure import Report, measure
-from cupel.pipeline.plan import ExtractStep, make_plan
+from cupel.pipeline.plan import ExtractStep
+from cupel.pipeline.planner import make_plan
 from cupel.pipeline.read import CorpusError, grow
 from cupel.pipeline.recipe_file import RecipeError, RecipeFile
 from cupel.pipeline.run import Engine

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from recipe_files import write_recipe_files
 
-from cupel.pipeline.plan import CorpusStep, KeepStep, MeasureStep, make_plan
+from cupel.pipeline.plan import CorpusStep, KeepStep, MeasureStep
+from cupel.pipeline.planner import make_plan
 from cupel.pipeline.recipe_file import RecipeError, RecipeFile, parse_recipe, shipped_recipes
 from cupel.schemas.pair import PAIR
 from cupel.schemas.recipe import Recipe

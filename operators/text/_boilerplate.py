@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import polars as pl
 from polars.exceptions import ComputeError
+from pydantic import Field
+
+from ..base import RowOperator, operator
 
 SHIPPED: Final = Path(__file__).parent / "boilerplate.txt"
-DESCRIPTION: Final = "a list of your own, written like boilerplate.txt; default: that one, which Cupel ships"
 _HEADING: Final = re.compile(r"\[([a-z][a-z0-9_]*) (crop|drop|whole)\]")
 
 
@@ -94,3 +97,26 @@ def _any_of(groups: list[Group], *actions: str) -> str:
     # The last first: the groups of published examples stand first, and ours have longer forms (`stock photo of`).
     found = [f"(?:{group.pattern})" for group in reversed(groups) if group.action in actions]
     return "|".join(found) if found else r"\z\A."  # matches nothing
+
+
+@operator
+class PatternOperator(RowOperator):
+    """Looks a text over for what is on a list."""
+
+    patterns: Path | None = Field(
+        None, description="a list of your own, written like boilerplate.txt; default: that one, which Cupel ships"
+    )
+
+    reads = ("text",)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.patterns or SHIPPED,)
+
+    @cached_property
+    def found(self) -> Patterns:
+        """The list, read once a worker."""
+        return Patterns(*self.files)
+
+    def setup(self) -> None:
+        _ = self.found

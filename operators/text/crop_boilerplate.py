@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar, Final
 
 import polars as pl
 import pyarrow as pa
-from pydantic import Field
 
 from ...schemas.fields import field
-from ..base import Batch, RowOperator, operator
-from . import _boilerplate
+from ..base import Batch, operator
+from ._boilerplate import PatternOperator
 
 _BRACKETS: Final = r"\(\s*\)|\[\s*\]"
 _ENDS: Final = r"[\s\-–—|:,;/#·•»«~]+$|^[\s\-–—|:,;/·•»«~.!]+"
@@ -21,7 +18,7 @@ _ROUNDS: Final = 4
 
 
 @operator
-class CropBoilerplate(RowOperator):
+class CropBoilerplate(PatternOperator):
     """The text without what `text.boilerplate`'s groups for cropping find; later steps read it.
 
     `Pancake — Stock Photo #39050545` becomes `Pancake`. CC3M crops the same way where a text begins or ends with such
@@ -31,37 +28,23 @@ class CropBoilerplate(RowOperator):
     empty: a rule on `text.length` stands best behind.
     """
 
-    patterns: Path | None = Field(None, description=_boilerplate.DESCRIPTION)
-
-    reads = ("text",)
     adds = (
         field("cropped_text", pa.string(), "the text, cropped"),
         field("cropped_characters", pa.int32(), "code points fewer than before", unit="characters", range=">= 0"),
     )
     replaces: ClassVar[Mapping[str, str]] = {"text": "cropped_text"}
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return (self.patterns or _boilerplate.SHIPPED,)
-
-    @functools.cached_property
-    def _patterns(self) -> _boilerplate.Patterns:
-        return _boilerplate.Patterns(*self.files)
-
-    def setup(self) -> None:
-        _ = self._patterns
-
     def __call__(self, batch: Batch) -> Mapping[str, pa.Array]:
         texts = cropped = pl.Series(batch.column("text"))
-        rows = texts.str.contains(self._patterns.crop).arg_true()
+        rows = texts.str.contains(self.found.crop).arg_true()
         for _ in range(_ROUNDS):
             if not len(rows):
                 break
             cropped = cropped.clone().scatter(rows, self._crop(cropped.gather(rows)))
-            rows = rows.filter(cropped.gather(rows).str.contains(self._patterns.crop))
+            rows = rows.filter(cropped.gather(rows).str.contains(self.found.crop))
         fewer = texts.str.len_chars().cast(pl.Int32) - cropped.str.len_chars().cast(pl.Int32)
         return {"cropped_text": cropped.to_arrow(), "cropped_characters": fewer.to_arrow()}
 
     def _crop(self, texts: pl.Series) -> pl.Series:
-        bare = texts.str.replace_all(self._patterns.crop, " ").str.replace_all(_BRACKETS, " ")
+        bare = texts.str.replace_all(self.found.crop, " ").str.replace_all(_BRACKETS, " ")
         return bare.str.replace_all(r"\s+", " ").str.replace_all(_ENDS, "")

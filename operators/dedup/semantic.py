@@ -14,7 +14,7 @@ from ...schemas.fields import field
 from ..base import Frames, operator
 from ..draws import draws
 from ..frames import ByRange, Order
-from ..models._kmeans import drawn_vectors, kmeans, nearest, sample_size
+from ..models._kmeans import drawn_vectors, kmeans, nearest
 from ._against import known
 from ._blocks import settle_in_blocks
 from ._cosine import settle, unit_vectors, within
@@ -85,11 +85,8 @@ class Semantic(Grouping):
     def _centroids(self, vectors: Frames) -> np.ndarray:
         """(clusters, width) fp32, the same for any parts."""
         clusters = min(self.clusters or min(MAX_CLUSTERS, round(vectors.rows**0.5)), vectors.rows)
-        width = vectors.map(_width).collect()["width"].max()
-        assert isinstance(width, int)
-        sample = drawn_vectors(vectors, vectors.rows, sample_size(clusters, width), self.seed)
-        looked_at = unit_vectors(sample, self.column)[1]
-        return kmeans(looked_at, clusters, seed=self.seed, iterations=self.iterations)
+        sample = drawn_vectors(vectors, clusters, self.seed)
+        return kmeans(sample, clusters, seed=self.seed, iterations=self.iterations)
 
     def _assign(self, centroids: np.ndarray, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows as a block in which nothing is decided."""
@@ -174,10 +171,6 @@ def _findings(block: pl.DataFrame) -> pl.DataFrame:
             of=pl.lit(None, pl.String), similarity=pl.lit(None, pl.Float32), cluster=pl.lit(None, pl.Int32)
         )
     return block.select("shard", "row", semantic_of="of", semantic_similarity="similarity", semantic_cluster="cluster")
-
-
-def _width(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(width=pl.lit(unit_vectors(rows["vector"].head(1), "vector")[1].shape[1], pl.Int64))
 
 
 def _counts(rows: pl.DataFrame) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from ..dedup._cosine import unit_vectors
 from ..draws import draws, uniform
 from ..frames import Frames
 
@@ -45,18 +46,23 @@ def kmeans(vectors: np.ndarray, k: int, *, seed: int, iterations: int, spherical
     return np.asarray(trained.centroids, np.float32)
 
 
-def sample_size(k: int, width: int) -> int:
-    """How many vectors k-means is given: enough for k centroids, and bounded in bytes."""
-    return min(k * SAMPLES, max(k, SAMPLE_BYTES // (4 * width)))
+def drawn_vectors(rows: Frames, k: int, seed: int) -> np.ndarray:
+    """Unit vectors for k-means with k centroids: of a sample of `vector`, drawn by seed, shard and row.
 
-
-def drawn_vectors(rows: Frames, count: int, wanted: int, seed: int) -> pl.Series:
-    """`vector` of `wanted` of the `count` rows (all, where there are fewer), by a draw of seed, shard and row."""
-    wanted = min(wanted, count)
+    At most SAMPLES a centroid and SAMPLE_BYTES; the same for any parts. Every row has to have a usable vector.
+    """
+    first = next(bag for bag in rows.bags if any(piece.rows for piece in bag))
+    one = Frames(rows.exchange, [first]).map(_first_row).collect()
+    width = unit_vectors(one["vector"], "vector")[1].shape[1]
+    wanted = min(k * SAMPLES, max(k, SAMPLE_BYTES // (4 * width)), rows.rows)
     # So many more that there are enough, whatever the draws are.
-    share = (wanted + 6 * wanted**0.5 + 9) / max(1, count)
+    share = (wanted + 6 * wanted**0.5 + 9) / rows.rows
     sample = rows.map(functools.partial(_drawn, share, seed)).collect()
-    return sample.sort("draw", "shard", "row").head(wanted)["vector"]
+    return unit_vectors(sample.sort("draw", "shard", "row").head(wanted)["vector"], "vector")[1]
+
+
+def _first_row(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.head(1)
 
 
 def _drawn(share: float, seed: int, rows: pl.DataFrame) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from ...schemas.fields import field
 from ..base import CorpusOperator, Frames, operator
 from ..dedup._cosine import unit_vectors
 from ..frames import Exchange
-from ..models._kmeans import drawn_vectors, kmeans, nearest, sample_size
+from ..models._kmeans import drawn_vectors, kmeans, nearest
 from ._vectors import blocks_of, vectors_file
 
 
@@ -82,20 +82,12 @@ class NearReference(CorpusOperator):
         """(clusters, width) float32; None where no row has an embedding to make them of."""
         if self.centroids is not None:
             return _read_centroids(Path(self.centroids), self.column)
-        shape = rows.map(self._shape).collect()
-        usable, width = int(shape["rows"].sum()), shape["width"].max()
-        if not usable:
+        usable = rows.map(self._usable)
+        if not usable.rows:
             return None
-        assert isinstance(width, int)
-        clusters = min(self.clusters, max(1, usable // 10))
-        sample = drawn_vectors(rows.map(self._usable), usable, sample_size(clusters, width), self.seed)
-        vectors = unit_vectors(sample, self.column)[1]
-        return kmeans(vectors, clusters, seed=self.seed, iterations=self.iterations, spherical=False)
-
-    def _shape(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Usable rows, and their width."""
-        good, vectors = unit_vectors(rows[self.column], self.column)
-        return pl.DataFrame({"rows": [int(good.sum())], "width": [vectors.shape[1]]})
+        clusters = min(self.clusters, max(1, usable.rows // 10))
+        sample = drawn_vectors(usable, clusters, self.seed)
+        return kmeans(sample, clusters, seed=self.seed, iterations=self.iterations, spherical=False)
 
     def _usable(self, rows: pl.DataFrame) -> pl.DataFrame:
         good, _ = unit_vectors(rows[self.column], self.column)

@@ -1,15 +1,16 @@
 """The whole contract: what an operator is, and what it is given.
 
 An operator is a frozen record whose fields are the recipe's parameters. A `RowOperator` measures rows by themselves, a
-`CorpusOperator` looks at all the rows alive, an `Extractor` makes new rows out of one. None of them drops a row: a
-`keep` rule of the recipe does that, on the columns that operators add.
+`FetchOperator` brings their bytes from elsewhere, a `CorpusOperator` looks at all the rows alive, an `Extractor` makes
+new rows out of one. A `DocumentExtractor`'s rows are the nodes of a document, which a `DocumentOperator` measures
+together. None of them drops a row: a `keep` rule of the recipe does that, on the columns that operators add.
 """
 
 from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -20,13 +21,15 @@ import pyarrow as pa
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from .batch import Batch, Model, Submit, forget_kept, loaded, nest, run_here
+from .batch import Batch, Budgets, Model, Submit, forget_kept, loaded, run_here
 from .frames import Frames
 
 __all__ = [
-    "Batch", "CorpusOperator", "Extractor", "Frames", "Model", "Operator", "Resources", "RowOperator", "Submit",
-    "forget_kept", "loaded", "nest", "operator", "run_here",
+    "Batch", "Budgets", "CorpusOperator", "DocumentExtractor", "DocumentOperator", "Extractor", "FetchOperator",
+    "Frames", "Model", "Operator", "Resources", "RowOperator", "Submit", "Values", "forget_kept", "loaded", "operator",
+    "run_here",
 ]  # fmt: skip
+Values = Mapping[str, pa.Array | Sequence[object] | np.ndarray]  # columns by name
 operator = functools.partial(dataclass, frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 
 
@@ -56,6 +59,11 @@ class Operator(ABC):
         """The columns it returns, each made with `schemas.fields.field`."""
 
     @property
+    def takes(self) -> tuple[str, ...]:
+        """Columns that it is given where the corpus has them; nulls in them stop nothing."""
+        return ()
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """Files whose content decides the result (weights, lists); their digests go into the fingerprint."""
         return ()
@@ -63,6 +71,8 @@ class Operator(ABC):
 
 class ByRow(Operator):
     """Goes from row to row. The result for a row must not depend on the other rows of the batch."""
+
+    asks_hosts: ClassVar[bool] = False  # it goes to the network, within `batch.budgets`
 
     def setup(self) -> None:
         """Load what is heavy, once a worker (typically by touching a `cached_property`)."""
@@ -81,8 +91,24 @@ class RowOperator(ByRow):
     ] = {}  # a transform: {"text": "clean_text"} makes later steps read the new version
 
     @abstractmethod
-    def __call__(self, batch: Batch) -> Mapping[str, pa.Array | Sequence[object] | np.ndarray]:
+    def __call__(self, batch: Batch) -> Values:
         """Columns in, only the added columns out: same length, same order. Call `batch.fail` for a row that fails."""
+
+
+class FetchOperator(ByRow):
+    """Brings what rows name from elsewhere. One column is `large_binary`: it goes to disk as it comes, not to memory.
+
+    Tasks that fetch overlap, as `needs.cpus` allows, because they mostly wait.
+    """
+
+    asks_hosts: ClassVar[bool] = True
+
+    @abstractmethod
+    def __call__(self, batch: Batch) -> Iterator[tuple[np.ndarray, Values]]:
+        """For all rows of a shard: (rows of the batch, their columns) in any order, each row once, a few MB at a time.
+
+        Call `batch.fail(..., keep_values=True)` for a row that fails before it is given.
+        """
 
 
 class CorpusOperator(Operator):
@@ -112,5 +138,28 @@ class Extractor(ByRow):
     uses_up: ClassVar[tuple[str, ...]] = ()  # of what it reads, columns that children do not inherit: a page's source
 
     @abstractmethod
-    def __call__(self, batch: Batch) -> tuple[np.ndarray, Mapping[str, pa.Array | Sequence[object] | np.ndarray]]:
+    def __call__(self, batch: Batch) -> tuple[np.ndarray, Values]:
         """The index in the batch of each child's parent (ascending), and the children's columns."""
+
+
+class DocumentExtractor(Extractor):
+    """An extractor whose rows are the nodes of a document, in reading order; what it reads is the document.
+
+    `adds` has `kind` ("text" or "image"), `text` (one paragraph; null for an image) and `image_url` (null for a text).
+    """
+
+
+class DocumentOperator(ByRow):
+    """Measures whole documents, by what is alive of their nodes."""
+
+    @property
+    def adds_to_nodes(self) -> tuple[pa.Field, ...]:
+        """Columns with a value for each node; `adds` are those with a value for the document."""
+        return ()
+
+    @abstractmethod
+    def __call__(self, nodes: Batch, starts: np.ndarray) -> Values:
+        """Document i is `nodes[starts[i]:starts[i + 1]]`, in reading order; there may be nulls in what it reads.
+
+        A node that fails (`nodes.fail`) fails its document.
+        """

@@ -6,7 +6,7 @@ import functools
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ClassVar, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -80,6 +80,10 @@ _KEPT: list[Callable[[], None]] = []
 Submit = Callable[[Model, np.ndarray], Callable[[], np.ndarray]]  # starts the call; returns how to get its result
 
 
+class Budgets(Protocol):
+    """How hard hosts may be asked by the whole cluster; see operators/crawl."""
+
+
 @kept
 def loaded(model: Model) -> Model:
     """The model after `setup()`, loaded once a process."""
@@ -106,23 +110,14 @@ class Batch:
         images: ImageStore | None = None,
         slots: np.ndarray | None = None,
         submit: Submit | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self.columns = columns
         self.failures: dict[int, RowError] = {}
+        self.budgets = budgets
         self._images = images if images is not None else ImageStore()
         self._slots = slots if slots is not None else np.arange(columns.num_rows)
         self._submit = submit or run_here
-
-    @classmethod
-    def of_nodes(cls, documents: pa.Table, nodes: str = "nodes") -> tuple[Batch, pa.Array]:
-        """The nodes of all documents as one batch (no copy of texts), and the offsets to put results back under."""
-        column = _whole(documents.column(nodes))
-        flat = column.flatten()
-        names = [child.name for child in flat.type]
-        table = pa.table(flat.flatten(), names=names)  # `field(i)` would show what lies under a null node
-        offsets = pa.array(np.concatenate([[0], np.cumsum(column.value_lengths().fill_null(0))]), pa.int32())
-        images = table.column("image").to_pylist() if "image" in table.column_names else []
-        return cls(table, ImageStore(dict(enumerate(images)))), offsets
 
     def __len__(self) -> int:
         return int(self.columns.num_rows)
@@ -133,15 +128,15 @@ class Batch:
 
     def take(self, rows: np.ndarray) -> Batch:
         """The given rows as a batch of their own, sharing fetched bytes and decoded pixels."""
-        return Batch(self.columns.take(pa.array(rows)), self._images, self._slots[rows], self._submit)
+        return Batch(self.columns.take(pa.array(rows)), self._images, self._slots[rows], self._submit, self.budgets)
 
     def of_texts(self, texts: Sequence[str]) -> Batch:
         """Other texts, to be run by models where this batch's are."""
         return Batch(pa.table({"text": pa.array(texts, pa.string())}), submit=self._submit)
 
-    def fail(self, row: int, error: RowError) -> None:
-        """This row could not be measured."""
-        self.failures.setdefault(row, error.bare())
+    def fail(self, row: int, error: RowError, *, keep_values: bool = False) -> None:
+        """This row could not be measured: its values are nulled, unless they say why."""
+        self.failures.setdefault(row, error.bare(keeps_values=keep_values))
 
     def image_bytes(self) -> Iterator[tuple[int, bytes]]:
         """(row, encoded bytes) of every row whose image can be had."""
@@ -204,8 +199,3 @@ class Batch:
 def _whole(column: pa.ChunkedArray) -> pa.Array:
     """One array; copied only where there are several chunks."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def nest(offsets: pa.Array, values: pa.Array) -> pa.ListArray:
-    """Put node results back under their documents: the inverse of `Batch.of_nodes`."""
-    return pa.ListArray.from_arrays(offsets, values)

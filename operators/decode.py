@@ -78,18 +78,20 @@ _MARKUP: Final = re.compile(
 class RowError(Exception):
     """One row could not be read or measured. `kind` is a class of ERROR_CLASSES or an exception's name."""
 
-    def __init__(self, kind: str, message: str, *, transient: bool = False) -> None:
+    def __init__(self, kind: str, message: str, *, transient: bool = False, keeps_values: bool = False) -> None:
         super().__init__(kind, message)
         self.kind = kind
         self.message = message
         self.transient = transient
+        self.keeps_values = keeps_values  # the row's columns tell what went wrong
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"
 
-    def bare(self) -> RowError:
+    def bare(self, *, keeps_values: bool = False) -> RowError:
         """The same without cause and traceback, which keep the image's bytes and pixels alive: to be stored."""
-        return RowError(self.kind, self.message, transient=self.transient)
+        keeps_values = keeps_values or self.keeps_values
+        return RowError(self.kind, self.message, transient=self.transient, keeps_values=keeps_values)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,18 +13,27 @@ import pyarrow.compute as pc
 from ray.exceptions import RayError
 
 from ..operators import base
-from ..operators.base import Batch, Extractor, RowOperator, Submit
+from ..operators.base import (
+    Batch,
+    Budgets,
+    DocumentOperator,
+    Extractor,
+    FetchOperator,
+    RowOperator,
+    Submit,
+)
 from ..operators.decode import RowError
 from ..operators.models.weights import ModelError
-from .plan import ExtractStep, Plan, RowStep
+from .documents import DocumentBatch
+from .plan import DocumentStep, ExtractStep, FetchStep, Plan, RowStep
 from .shard import ShardView, crumb_path
 
 PASSING = (RayError,)  # the cluster's faults, not the row's: the task fails and is tried again
 
 Columns = dict[str, pa.Array]
-Failures = dict[int, RowError]
+Failures = Mapping[int, RowError]
 
-_loaded: dict[str, RowOperator | Extractor] = {}
+_loaded: dict[str, RowOperator | FetchOperator | DocumentOperator | Extractor] = {}
 _of: tuple[str, ...] = ()  # fingerprints of the plan that models are kept for
 
 
@@ -41,7 +50,7 @@ class SetupError(Exception):
     """An operator cannot be set up: a model that is missing or damaged. In words for the user."""
 
 
-def loaded(step: RowStep) -> RowOperator | Extractor:
+def loaded(step: RowStep) -> RowOperator | FetchOperator | DocumentOperator | Extractor:
     """The step's operator after `setup()`, loaded once per worker process and fingerprint."""
     if step.fingerprint not in _loaded:
         with setting_up(step.label):
@@ -63,11 +72,15 @@ class ContractError(Exception):
     """An operator broke its contract (wrong length, wrong type): no row's fault, so the run stops."""
 
 
-def called(step: RowStep, batch: Batch) -> Columns:
+def called(step: RowStep, batch: Batch | DocumentBatch) -> Columns:
     """The columns in the types that were declared, an extractor's with `parent`; a broken contract stops the run."""
     operator = loaded(step)
+    if isinstance(batch, DocumentBatch):
+        assert isinstance(operator, DocumentOperator)
+        return _of_documents(step, operator, batch)
     if isinstance(operator, RowOperator):
         return _checked(step, operator(batch), len(batch))
+    assert isinstance(operator, Extractor)
     result = operator(batch)
     if not isinstance(result, tuple) or len(result) != 2:
         raise ContractError(f"{step.label} returned no pair of parents and columns")
@@ -77,12 +90,35 @@ def called(step: RowStep, batch: Batch) -> Columns:
     return {**_checked(step, result[1], len(parents)), "parent": pa.array(parents)}
 
 
-def _checked(step: RowStep, result: Mapping[str, object], length: int) -> Columns:
-    names = [added.name for added in step.operator.adds]
+def _of_documents(step: RowStep, operator: DocumentOperator, batch: DocumentBatch) -> Columns:
+    """What has a value for each node as a list for each document."""
+    result = operator(batch.nodes, batch.starts)
+    if not isinstance(result, Mapping) or set(result) != {added.name for added in step.added}:
+        raise ContractError(f"{step.label} returned {sorted(result)}, and declares {[c.name for c in step.added]}")
+    whole = _checked(step, {c.name: result[c.name] for c in operator.adds}, len(batch), operator.adds)
+    nodes = {c.name: result[c.name] for c in operator.adds_to_nodes}
+    starts = pa.array(batch.starts, pa.int32())
+    of_nodes = _checked(step, nodes, len(batch.nodes), operator.adds_to_nodes)
+    return whole | {name: pa.ListArray.from_arrays(starts, column) for name, column in of_nodes.items()}
+
+
+def fetching(step: FetchStep, batch: Batch) -> Iterator[tuple[np.ndarray, Columns]]:
+    """What a FetchOperator gives, checked."""
+    operator = loaded(step)
+    assert isinstance(operator, FetchOperator)
+    for rows, values in operator(batch):
+        yield np.asarray(rows, np.int64), _checked(step, values, len(rows))
+
+
+def _checked(
+    step: RowStep, result: Mapping[str, object], length: int, declared: Sequence[pa.Field] | None = None
+) -> Columns:
+    declared = step.added if declared is None else declared
+    names = [added.name for added in declared]
     if sorted(result) != sorted(names):
         raise ContractError(f"{step.label} returned the columns {sorted(result)}, and declares {sorted(names)}")
     columns = {}
-    for added in step.operator.adds:
+    for added in declared:
         value = result[added.name]
         try:
             column = value.cast(added.type) if isinstance(value, pa.Array) else pa.array(value, added.type)
@@ -100,7 +136,9 @@ def _nothing(step: RowStep) -> Columns:
         return {added.name: pa.nulls(0, added.type) for added in step.operator.adds} | {
             "parent": pa.nulls(0, pa.int64())
         }
-    return {added.name: pa.nulls(1, added.type) for added in step.operator.adds}
+    listed = {old for old, new in step.names.items() if new in step.of_nodes} if isinstance(step, DocumentStep) else ()
+    kinds = {added.name: pa.list_(added.type) if added.name in listed else added.type for added in step.added}
+    return {name: pa.nulls(1, kind) for name, kind in kinds.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +147,7 @@ class Caller:
 
     view: ShardView
     on_gpu: Submit | None = None
+    budgets: Budgets | None = None
 
     def load(self, step: RowStep) -> None:
         """Load what the step needs in this process; GPU workers have loaded their models by now."""
@@ -119,7 +158,7 @@ class Caller:
                 if not self.on_gpu:
                     base.loaded(model)
 
-    def call(self, step: RowStep, batch: Batch, rows: np.ndarray) -> tuple[Columns, Failures]:
+    def call(self, step: RowStep, batch: Batch | DocumentBatch, rows: np.ndarray) -> tuple[Columns, Failures]:
         """The operator's columns for a batch. An exception is pinned on the row that raises it by halving the batch."""
         if self.view.job.careful and len(batch) > 1 and self._suspect(rows):
             return self._halves(step, batch, rows)
@@ -142,7 +181,7 @@ class Caller:
         span = self.view.job.careful.suspects
         return span is not None and bool(((rows >= span[0]) & (rows <= span[1])).any())
 
-    def _halves(self, step: RowStep, batch: Batch, rows: np.ndarray) -> tuple[Columns, Failures]:
+    def _halves(self, step: RowStep, batch: Batch | DocumentBatch, rows: np.ndarray) -> tuple[Columns, Failures]:
         middle = len(batch) // 2
         index = np.arange(len(batch))
         left, left_failed = self.call(step, batch.take(index[:middle]), rows[:middle])
@@ -150,7 +189,7 @@ class Caller:
         if isinstance(step, ExtractStep):
             right["parent"] = pc.add(right["parent"], middle)
         values = {name: pa.concat_arrays([left[name], right[name]]) for name in left}
-        return values, left_failed | {row + middle: error for row, error in right_failed.items()}
+        return values, {**left_failed} | {row + middle: error for row, error in right_failed.items()}
 
     def _leave_crumb(self, step: RowStep, rows: np.ndarray) -> None:
         """In careful mode, say what is about to be tried, so that a death can be pinned on it."""

@@ -7,7 +7,6 @@ later, by a looser keep, have theirs in +1, +2, ...; a `ChildView` puts the line
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,16 +15,17 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ..operators.decode import RowError
 from ..operators.source.base import BATCH_BYTES, BATCH_ROWS, Rows
 from ..operators.source.images import NoImages
 from ..schemas.corpus import MADE, row_name
+from .documents import Documents
+from .lines import LineImages, Lines
 from .plan import ExtractStep
 from .row_groups import RowGroups, row_bytes
-from .shard import ShardView, Walk, version_path
-from .store import Store
+from .scores import version_path
+from .shard import ShardView, Walk
 
 GROUP_BYTES = 8 << 20  # of a row group: what is read at a time, images included
 
@@ -40,7 +40,7 @@ class ChildView(ShardView):
         assert isinstance(step, ExtractStep)
         self.parents, self.found, self.step = parents, found, step
         self.space = self.plan.spaces[self.plan.spaces.index(parents.space) + 1]
-        self.numbered_by = step.record
+        self.numbered_by, self.documents_numbered_by = step.record, parents.numbered_by
         self.made = Made(self.store, step, self.shard.id)
         owners = parents.places[self.made.parents]
         born = np.flatnonzero(self.made.is_child & np.append(found.alive, False)[owners])
@@ -56,9 +56,15 @@ class ChildView(ShardView):
         return pa.array([row_name(self.shard.id, owner) for owner in self.owners.tolist()], pa.string())
 
     @cached_property
+    def documents(self) -> Documents | None:
+        if self.space.nodes is None:
+            return None
+        return Documents(self.owners, self.parents.numbers, self.numbers)
+
+    @cached_property
     def inherits_image(self) -> bool:
-        """Are the images those that the parents began with?"""
-        return self._image == "image" and "image" not in self._own and "image" in self.parents.space.schema.names
+        """Are the images those that the parents began with, or that were fetched for them?"""
+        return self._image == "image" and "image" not in self._own and self.parents.space.has_images
 
     @cached_property
     def _image(self) -> str | None:
@@ -85,7 +91,8 @@ class ChildView(ShardView):
                 sizes += row_bytes(parents.table)[owners]
             for begin, end in _cuts(sizes):
                 batch = self._batch(parents, int(start) + begin, owners[begin:end], columns, versions)
-                yield self._with_images(batch, parents, owners[begin:end]) if images else batch
+                batch = self._with_images(batch, parents, owners[begin:end]) if images else batch
+                yield self.with_fetched(batch) if images else batch
 
     def _batch(
         self, parents: Rows, start: int, owners: np.ndarray, columns: Sequence[str], versions: Mapping[str, str]
@@ -103,7 +110,7 @@ class ChildView(ShardView):
             elif versions[name] in parents.table.column_names:
                 column = parents.table.column(versions[name]).take(pa.array(owners))
             else:
-                column = self.parents.column(versions[name]).take(pa.array(self.owners[span]))
+                column = self.parents.take(versions[name], self.owners[span])
             table[name] = column.cast(self.space.schema.field(name).type)
         inherited = {**versions, "image": "image"} if self.inherits_image else versions
         errors = {
@@ -124,8 +131,9 @@ class ChildView(ShardView):
         if "image" not in self._own:
             column = self.parents.column(self._image)
             return replace(batch, images=_ColumnImages(column), slots=self.owners[places])
-        slots = np.where(self.made.sizes[self.numbers[places]] < 0, -1, places)
-        return replace(batch, images=MadeImages(self.made, self.numbers, self._image), slots=slots)
+        sizes = self.made.sizes[self.numbers]
+        images = LineImages(self.made, self.numbers, self._image, sizes)
+        return replace(batch, images=images, slots=np.where(sizes[places] < 0, -1, places))
 
 
 def lineage(view: ShardView, found: Walk) -> list[tuple[ShardView, Walk]]:
@@ -134,21 +142,8 @@ def lineage(view: ShardView, found: Walk) -> list[tuple[ShardView, Walk]]:
     return [*above, (view, found)]
 
 
-class Made:
-    """The lines of `rows/` of one shard, by number over all its files."""
-
-    def __init__(self, store: Store, step: ExtractStep, shard: int) -> None:
-        self._files: list[pq.ParquetFile] = []
-        for number in itertools.count():
-            try:
-                file = store.open(version_path(step.record, shard, number))
-            except FileNotFoundError:
-                break
-            self._files.append(pq.ParquetFile(file, page_checksum_verification=True))
-        self._groups = [(i, group) for i, file in enumerate(self._files) for group in range(file.num_row_groups)]
-        rows = [self._files[i].metadata.row_group(group).num_rows for i, group in self._groups]
-        self._starts = np.cumsum([0, *rows])  # number of the first line of each row group
-        self._held: dict[tuple[int, tuple[str, ...]], tuple[int, pa.Table]] = {}
+class Made(Lines):
+    """The lines of `rows/` of one shard."""
 
     @cached_property
     def parents(self) -> np.ndarray:
@@ -165,58 +160,10 @@ class Made:
         """Bytes of each line's image; -1 where there is none."""
         return np.asarray(self._all("bytes").fill_null(-1))
 
-    def bytes_per_line(self, columns: Sequence[str]) -> int:
-        """What a line takes in memory, by the footers' average."""
-        leaves = tuple(f"{column}." for column in columns)
-        groups = [self._files[i].metadata.row_group(group) for i, group in self._groups]
-        chunks = (group.column(i) for group in groups for i in range(group.num_columns))
-        held = sum(c.total_uncompressed_size for c in chunks if f"{c.path_in_schema}.".startswith(leaves))
-        return int(held) // max(1, int(self._starts[-1])) + 1
-
-    def take(self, numbers: np.ndarray, columns: Sequence[str]) -> pa.Table:
-        """These columns of some lines, at least one."""
-        group_of = np.searchsorted(self._starts, numbers, side="right") - 1
-        parts, order = [], []
-        for group in np.unique(group_of).tolist():
-            order.append(np.flatnonzero(group_of == group))
-            lines = numbers[order[-1]] - self._starts[group]
-            parts.append(self._group(group, tuple(columns)).take(pa.array(lines)))
-        return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(order))))
-
-    def value(self, number: int, column: str) -> object:
-        """One value."""
-        group = int(np.searchsorted(self._starts, number, side="right")) - 1
-        return self._group(group, (column,)).column(0)[number - int(self._starts[group])].as_py()
-
-    def _group(self, number: int, columns: tuple[str, ...]) -> pa.Table:
-        """A row group; the last one of each file is held, as lines are asked for in order."""
-        file, group = self._groups[number]
-        held = self._held.get((file, columns))
-        if held is None or held[0] != number:
-            table = self._files[file].read_row_group(group, columns=list(columns), use_threads=False)
-            held = self._held[file, columns] = (number, table)
-        return held[1]
-
     def _all(self, column: str) -> pa.Array:
         parts = (file.read(columns=[column], use_threads=False).column(0) for file in self._files)
         chunks = [chunk for part in parts for chunk in part.chunks]
         return pa.chunked_array(chunks, MADE.field(column).type).combine_chunks()
-
-
-@dataclass(frozen=True)
-class MadeImages:
-    """Images that an extractor made; a slot is a child's place."""
-
-    made: Made
-    numbers: np.ndarray
-    column: str
-
-    def load(self, slots: Sequence[int]) -> list[bytes | RowError | None]:
-        return [self.made.value(int(self.numbers[slot]), self.column) for slot in slots]  # type: ignore[misc]
-
-    def sizes(self, slots: np.ndarray) -> np.ndarray:
-        """Bytes of each image; 0 where there is none."""
-        return np.where(slots < 0, 0, self.made.sizes[self.numbers[slots]])
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from ..operators.frames import (
 )
 from ..operators.source.base import Shard
 from ..schemas.corpus import ROW, shard_name
-from .keep import rank
+from .keep import rank, ranked_bounds
 from .plan import CorpusStep, KeepStep, Plan
 from .shard import ShardView, Walk, rank_folder
 from .store import Store, open_store
@@ -132,16 +132,40 @@ def write_pieces(store: Store, path: str, frames: Sequence[pl.DataFrame]) -> lis
 
 
 def hand_in(view: ShardView, found: Walk, step: CorpusStep | KeepStep) -> Piece:
-    """Publish what the barrier needs of this shard: shard, row, key and its columns, rows alive only."""
-    alive = pa.array(found.alive)
-    rows = pa.array(range(view.shard.rows), pa.int32()).filter(alive)
-    columns = {"shard": pa.array([view.shard.id] * len(rows), pa.int32()), "row": rows}
-    for asked, name in {"key": "key", **step.reads}.items():
-        columns[asked] = view.column(name).filter(alive)
+    """Publish what the barrier needs of this shard: shard, row, key and its columns, rows alive only.
+
+    Of documents: those with a node alive, under the row that each was made of.
+    """
+    if step.on_documents:
+        assert view.documents is not None
+        there = np.flatnonzero(view.documents.alive(found.alive))
+        rows = view.documents.parents[there]
+        columns = _of_documents(view, found, step, there)
+    else:
+        rows = np.flatnonzero(found.alive)
+        columns = {asked: view.take(name, rows) for asked, name in {"key": "key", **step.reads}.items()}
+    where = {"shard": pa.array([view.shard.id] * len(rows), pa.int32()), "row": pa.array(rows, pa.int32())}
+    columns = where | columns
     frame = pl.from_arrow(pa.table(columns))
     assert isinstance(frame, pl.DataFrame)
     path = f"{_work(view.plan, step)}/{shard_name(view.shard.id)}.parquet"
     return write_pieces(view.store, path, [frame])[0]
+
+
+def _of_documents(view: ShardView, found: Walk, step: CorpusStep | KeepStep, there: np.ndarray) -> dict[str, pa.Array]:
+    """The columns that a barrier reads of some documents; `text` is that of the nodes alive."""
+    assert view.documents is not None
+    reads = {"key": "key", **step.reads}
+    if isinstance(step, KeepStep):  # its other bounds may be about nodes
+        ranked = {name for column, _, bound in ranked_bounds(step.keep) for name in (column, bound.by)}
+        reads = {asked: name for asked, name in reads.items() if asked == "key" or asked in ranked}
+    columns = {}
+    for asked, name in reads.items():
+        if asked == "text" and isinstance(step, CorpusStep):
+            columns[asked] = view.documents.texts(view.column(name), found.alive).take(pa.array(there))
+        else:
+            columns[asked] = view.take(name, view.documents.starts[there])
+    return columns
 
 
 def run_barrier(

@@ -43,20 +43,57 @@ def rules_of(keep: Keep) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def decide(keep: Keep, columns: Mapping[str, pa.Array], ranks: Mapping[str, Mask], alive: Mask) -> Verdict:
+@dataclass(frozen=True, kw_only=True)
+class Nodes:
+    """Rows that are nodes of documents, for one rule."""
+
+    kind: pa.Array  # text or image
+    document: np.ndarray  # whose each is
+    about: Mapping[str, str]  # column -> the kind of node whose column it is, if of one
+
+
+def decide(
+    keep: Keep,
+    columns: Mapping[str, pa.Array],
+    ranks: Mapping[str, Mask],
+    alive: Mask,
+    nodes: Nodes | None = None,
+) -> Verdict:
     """Evaluate a keep on the rows alive.
 
     `columns` are the values, one per row; `ranks` holds, for each `top` and `bottom`, which rows it selects (see
-    `rank_name`). Rows that are not alive neither stay nor are blamed.
+    `rank_name`). Rows that are not alive neither stay nor are blamed. A bound on a column that texts have is nothing to
+    images, and the other way round. `on: document` drops all nodes of a document where one fails, by the rule that this
+    one failed.
     """
     stays = alive.copy()
     blame = np.full(len(alive), -1, np.int16)
-    checks = list(_checks(keep, columns, ranks))
+    checks = list(_checks(keep, columns, ranks, _exempt(nodes)))
     for i, holds in enumerate(checks):
         failed = stays & ~holds
         blame[failed] = i
         stays &= holds
+    if keep.on == "document" and nodes is not None:
+        stays, blame = _whole(nodes.document, alive, blame)
     return Verdict(stays=stays, blame=blame, rules=rules_of(keep))
+
+
+def _exempt(nodes: Nodes | None) -> Mapping[str, Mask]:
+    """Column -> the nodes that it says nothing of, because they are of another kind."""
+    if nodes is None:
+        return {}
+    kinds = {kind: ~_true(pc.equal(nodes.kind, kind)) for kind in sorted(set(nodes.about.values()))}
+    return {column: kinds[kind] for column, kind in nodes.about.items()}
+
+
+def _whole(document: np.ndarray, alive: Mask, blame: np.ndarray) -> tuple[Mask, np.ndarray]:
+    """The documents of blamed nodes go whole, each by the rule that its first such node failed."""
+    failed = np.flatnonzero(blame >= 0)
+    documents, first = np.unique(document[failed], return_index=True)
+    rule = np.full(int(document.max(initial=-1)) + 1, -1, np.int16)
+    rule[documents] = blame[failed[first]]
+    found = np.where(alive, rule[document], np.int16(-1)).astype(np.int16)
+    return alive & (found < 0), found
 
 
 def rank_name(column: str, side: str, ranked: Ranked) -> str:
@@ -124,17 +161,17 @@ def _texts(bound: Bound) -> Iterator[str]:
             yield f"{side} {ranked.share:g}" + (f" by {ranked.by}" if ranked.by else "")
 
 
-def _checks(keep: Keep, columns: Mapping[str, pa.Array], ranks: Mapping[str, Mask]) -> Iterator[Mask]:
-    for column, bound in keep.bounds.items():
-        yield from _bound_checks(column, bound, columns[column], ranks)
+def _checks(
+    keep: Keep, columns: Mapping[str, pa.Array], ranks: Mapping[str, Mask], exempt: Mapping[str, Mask]
+) -> Iterator[Mask]:
+    def holds(bounds: Mapping[str, Bound]) -> Iterator[Mask]:
+        for column, bound in bounds.items():
+            for mask in _bound_checks(column, bound, columns[column], ranks):
+                yield mask | exempt[column] if column in exempt else mask
+
+    yield from holds(keep.bounds)
     if keep.any:
-        options = (
-            np.logical_and.reduce(
-                [m for c, bound in option.items() for m in _bound_checks(c, bound, columns[c], ranks)]
-            )
-            for option in keep.any
-        )
-        yield np.logical_or.reduce(list(options))
+        yield np.logical_or.reduce([np.logical_and.reduce(list(holds(option))) for option in keep.any])
 
 
 def _bound_checks(column: str, bound: Bound, values: pa.Array, ranks: Mapping[str, Mask]) -> Iterator[Mask]:

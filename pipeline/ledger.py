@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from ..schemas.corpus import DROPPED, KEPT, PARENTS, StepTotals, shard_name
 from .children import ChildView, lineage
+from .keep import Rule
 from .plan import ExtractStep, KeepStep, Plan, RowStep
 from .shard import ShardView, Walk
 from .store import Written
@@ -23,7 +24,9 @@ class Counts:
 
     rows: int = 0
     kept: int = 0
+    documents: int = 0  # of the kept rows, where they are nodes
     rows_in: Counter[str] = field(default_factory=Counter)
+    documents_in: Counter[str] = field(default_factory=Counter)
     rules: dict[str, Counter[str]] = field(default_factory=dict)  # step's label -> "column rule" -> rows dropped
     made: Counter[str] = field(default_factory=Counter)  # extractor's label -> children
     childless: Counter[str] = field(default_factory=Counter)  # extractor's label -> rows without any
@@ -32,7 +35,9 @@ class Counts:
 
     def __iadd__(self, other: Counts) -> Counts:
         self.rows, self.kept = self.rows + other.rows, self.kept + other.kept
-        self.rows_in += other.rows_in
+        self.documents += other.documents
+        _add(self.rows_in, other.rows_in)
+        _add(self.documents_in, other.documents_in)
         self.made += other.made
         self.childless += other.childless
         self.failed += other.failed
@@ -42,10 +47,18 @@ class Counts:
         return self
 
 
+def _add(counts: Counter[str], more: Counter[str]) -> None:
+    """Zeros stay, as `+=` would not have them."""
+    for name, number in more.items():
+        counts[name] += number
+
+
 def count(view: ShardView, found: Walk) -> Counts:
     """The shard's share of the funnel; every row is kept, used up by an extractor or dropped by exactly one rule."""
     line = lineage(view, found)
     counts = Counts(rows=line[0][0].shard.rows, kept=int(found.alive.sum()))
+    if view.documents is not None:
+        counts.documents = int(view.documents.alive(found.alive).sum())
     for rows, decision in line:
         _count_space(counts, rows, decision)
         if isinstance(rows, ChildView):
@@ -58,6 +71,7 @@ def count(view: ShardView, found: Walk) -> Counts:
 def _count_space(counts: Counts, view: ShardView, found: Walk) -> None:
     """Add what came of the rows between two extractors."""
     counts.rows_in.update(found.rows_in)
+    counts.documents_in.update(found.documents_in)
     dropped = 0
     for index, (blame, rules) in found.blames.items():
         hits = np.bincount(blame[blame >= 0], minlength=len(rules))
@@ -120,12 +134,22 @@ def _dropped(view: ShardView, found: Walk) -> pa.Table:
                 why = zip(("dropped_by", "column", "rule"), (step.label, rule.column, rule.text), strict=True)
                 columns = {
                     **_identity(view, hit),
-                    "node": pa.nulls(len(hit), pa.int32()),
+                    "node": _nodes(view, step, rule, hit),
                     **{name: _same(text, len(hit)) for name, text in why},
                     "value": _values(view, step, rule.column, pa.array(hit)),
                 }
                 parts.append(pa.table(columns, schema=DROPPED))
     return pa.concat_tables(parts).sort_by("row")
+
+
+def _nodes(view: ShardView, step: KeepStep, rule: Rule, hit: np.ndarray) -> pa.Array:
+    """Which nodes of their documents they are; null where a rule drops whole documents, and for rows that are none."""
+    nodes = view.space.nodes
+    columns = [step.reads[column] for column in rule.column.split(", ")]
+    whole = step.keep.on == "document" or not any(column in (nodes or ()) for column in columns)
+    if view.documents is None or whole:
+        return pa.nulls(len(hit), pa.int32())
+    return pa.array(hit - view.documents.starts[view.documents.of[hit]], pa.int32())
 
 
 def _used_up(view: ChildView) -> pa.Table:
@@ -162,6 +186,7 @@ def totals(plan: Plan, counts: Counts, measured: Counter[str], seconds: Mapping[
         line = StepTotals(
             step=step.label,
             rows_in=counts.rows_in[step.label],
+            documents_in=counts.documents_in.get(step.label),
             dropped=sum(rules.values()),
             made=counts.made[step.label] if isinstance(step, ExtractStep) else None,
             childless=counts.childless[step.label],

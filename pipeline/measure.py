@@ -8,25 +8,29 @@ then read off the committed columns, so it is the same whether they were measure
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from ..operators.base import Batch, Submit
+from ..operators.base import Batch, Budgets, Submit
 from ..operators.decode import RowError
 from ..operators.images import ImageStore
 from ..operators.source.base import Images, Rows
-from ..schemas.corpus import ERRORS, ROW, STATE, State
+from ..schemas.corpus import ROW, STATE, State
 from .call import Caller, Columns
 from .children import lines_of, making
+from .fetch import fetch
+from .findings import Report, entries, write_errors
 from .keep import Mask, decide
-from .plan import CorpusStep, ExtractStep, KeepStep, MeasureStep, RowStep
+from .measure_documents import measure_documents
+from .plan import CorpusStep, DocumentStep, ExtractStep, FetchStep, KeepStep, MeasureStep, PlannedStep, RowStep
 from .row_groups import RowGroups
-from .shard import ShardView, selected, version_path, walk
+from .scores import version_path
+from .shard import ShardView, selected, walk
 
 LOAD_SLOTS = 16  # images fetched at a time
 PART_BYTES = 64 << 20  # encoded images in memory at a time
@@ -37,24 +41,38 @@ EXTRACT_ROWS = 256  # parents at a time at most,
 EXTRACT_BYTES = 16 << 20  # and fewer where what is made of them would take more than that
 
 
-@dataclass(kw_only=True)
-class Report:
-    """Counts of one shard. Never data."""
-
-    measured: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-
-def measure(view: ShardView, until: int, report: Report, on_gpu: Submit | None = None) -> None:
+def measure(
+    view: ShardView, until: int, report: Report, on_gpu: Submit | None = None, budgets: Budgets | None = None
+) -> None:
     """Measure every row of the view that is alive where a step comes and has no entry yet; commit; forget."""
-    if walk(view, until).missing is None:
-        return
+    caller = Caller(view=view, on_gpu=on_gpu, budgets=budgets)
+    missing = (found := walk(view, until)).missing
+    while missing is not None:
+        step, before = view.plan.steps[missing], missing
+        if isinstance(step, FetchStep):
+            fetch(caller, step, found.alive, report)
+        elif isinstance(step, DocumentStep):
+            measure_documents(caller, step, found.alive, report)
+        else:
+            _measure_rows(caller, missing, until, report)
+        view.forget()
+        missing = (found := walk(view, until)).missing
+        assert missing is None or missing > before, f"{view.plan.steps[before].label} leaves rows out"
+
+
+def _measure_rows(caller: Caller, missing: int, until: int, report: Report) -> None:
+    """Row operators and rules, up to a step that is for whole shards."""
+    stop = next((s.index for s in caller.view.steps(until) if s.index > missing and _whole(s)), until)
     with ExitStack() as extracted:  # published when the block ends
-        run = _Run(view, until, report, on_gpu, extracted)
-        for rows in view.rows(run.first_columns):
+        run = _Run(caller, stop, report, extracted)
+        for rows in caller.view.rows(run.first_columns):
             run.batch(rows)
         run.commit()
-    view.forget()
+
+
+def _whole(step: PlannedStep) -> bool:
+    """Does it see all rows of a shard at once?"""
+    return isinstance(step, FetchStep | DocumentStep)
 
 
 class Rereadable:
@@ -99,10 +117,9 @@ class _Window:
 class _Run:
     """The steps of a stretch over the batches of a shard, collecting what they measure."""
 
-    def __init__(
-        self, view: ShardView, until: int, report: Report, on_gpu: Submit | None, extracted: ExitStack
-    ) -> None:
-        self.view, self.report, self.extracted = view, report, extracted
+    def __init__(self, caller: Caller, until: int, report: Report, extracted: ExitStack) -> None:
+        self.caller, self.report, self.extracted = caller, report, extracted
+        self.view = view = caller.view
         self.steps = view.steps(until)
         self.lines: RowGroups | None = None  # of the extractor that ends these steps, once it is called
         self.at_once = FIRST_ROWS  # parents that it is given
@@ -111,8 +128,9 @@ class _Run:
         used = {column for step in self.steps if isinstance(step, RowStep) for column in step.reads.values()}
         used |= {step.reads[name] for step in self.steps if isinstance(step, KeepStep) for name in step.columns}
         self.first_columns = [name for name in view.space.schema.names if name in used and name != "image"]
+        if view.documents is not None:
+            used.add("kind")
         self.careful = view.job.careful
-        self.caller = Caller(view=view, on_gpu=on_gpu)
 
     def batch(self, rows: Rows) -> None:
         """Run all steps on one batch of rows."""
@@ -135,6 +153,9 @@ class _Run:
             if not window.alive.any():
                 return
             if isinstance(step, RowStep):
+                if _whole(step):  # known by now
+                    self._add_known(window, step)
+                    continue
                 todo = window.alive & ~self._known(window, step)
                 if todo.any() and step.reads_image and window.images is None:
                     for part in self._parts(window):
@@ -148,7 +169,8 @@ class _Run:
                 self._decide(window, step)
 
     def _known(self, window: _Window, step: RowStep) -> Mask:
-        return self.view.scores(step).known[window.first : window.first + len(window.alive)]
+        known: Mask = self.view.scores(step).known
+        return known[window.first : window.first + len(window.alive)]
 
     def _decide(self, window: _Window, step: CorpusStep | KeepStep) -> None:
         cut = (window.first, len(window.alive))
@@ -159,7 +181,12 @@ class _Run:
             window.columns |= ranks
             return
         columns = {name: window.columns[step.reads[name]] for name in step.columns}
-        window.alive = decide(step.keep, columns, selected(ranks), window.alive).stays
+        nodes = self.view.nodes(step, slice(cut[0], sum(cut)))
+        window.alive = decide(step.keep, columns, selected(ranks), window.alive, nodes).stays
+
+    def _add_known(self, window: _Window, step: RowStep) -> None:
+        columns = self.view.scores(step).columns
+        window.columns |= {name: column.slice(window.first, len(window.alive)) for name, column in columns.items()}
 
     def _parts(self, window: _Window) -> Iterator[_Window]:
         """The window in runs of rows whose images fit in memory together, encoded and decoded."""
@@ -212,13 +239,21 @@ class _Run:
             self.caller.load(step)
         began = time.perf_counter()
         while len(todo):
-            rows, todo = np.split(todo, [self.at_once])
+            rows, todo = np.split(todo, [min(self.at_once, self._fitting(window, step, todo))])
             made, place, states = self._called(window, step, rows)
             lines = lines_of(step, self.view.numbers[window.first + rows], states, place, made)
             self.at_once = int(np.clip(EXTRACT_BYTES * len(rows) // lines.nbytes, 1, EXTRACT_ROWS))
             assert self.lines is not None
             self.lines.add(lines)
         self.report.seconds[step.label] += time.perf_counter() - began
+
+    def _fitting(self, window: _Window, step: ExtractStep, todo: np.ndarray) -> int:
+        """How many rows' fetched pages may be in memory together: one at least."""
+        ends = np.zeros(len(todo), np.int64)
+        for name in step.reads.values():
+            if (sizes := self.view.sizes(name)) is not None:
+                ends += np.cumsum(np.maximum(sizes[window.first + todo], 0))
+        return max(1, int(np.searchsorted(ends, PART_BYTES, side="right")))
 
     def _called(self, window: _Window, step: RowStep, rows: np.ndarray) -> tuple[Columns, np.ndarray, pa.Array]:
         """What the operator gives, the place of each row in what it was given (-1: none, or it failed), the states."""
@@ -229,15 +264,12 @@ class _Run:
             errors |= {int(ready[i]): error for i, error in failed.items()}
         place = np.full(len(window.alive), -1, np.int64)
         place[ready] = np.arange(len(ready))
-        place[list(errors)] = -1
+        place[[row for row, error in errors.items() if not error.keeps_values]] = -1
         states = np.where(place >= 0, State.MEASURED.value, State.NOT_APPLICABLE.value).astype(object)
         for row, error in errors.items():
             states[row] = (State.FAILED_TRANSIENT if error.transient else State.FAILED).value
         numbers = self.view.numbers[window.first + np.array(sorted(errors), np.int64)].tolist()
-        self.errors[step.index] += [
-            (number, error.kind, error.message[:500])
-            for number, (_, error) in zip(numbers, sorted(errors.items()), strict=True)
-        ]
+        self.errors[step.index] += entries(numbers, [error for _, error in sorted(errors.items())])
         self.report.measured[step.label] += int((states[rows] != State.NOT_APPLICABLE.value).sum())
         return values, place[rows], pa.array(states[rows].tolist(), pa.string())
 
@@ -245,12 +277,16 @@ class _Run:
         """Rows that cannot be measured (with their errors), and rows that have all the operator reads."""
         errors: dict[int, RowError] = {}
         ready = np.ones(len(rows), bool)
-        for column in step.reads.values():
+        for asked, column in step.reads.items():
+            if asked in step.takes:
+                continue
             offset = window.first - window.rows.first
             broken = window.rows.errors.get(column, {})
             errors |= {r: broken[r + offset] for r in rows.tolist() if r + offset in broken} if broken else {}
             if column == "image":
                 ready &= window.slots[rows] >= 0
+            elif (sizes := self.view.sizes(column)) is not None:
+                ready &= sizes[window.first + rows] >= 0
             else:
                 ready &= ~window.columns[column].is_null().to_numpy(zero_copy_only=False)[rows]
         if self.careful:
@@ -265,14 +301,20 @@ class _Run:
 
     def _batch(self, window: _Window, step: RowStep, rows: np.ndarray) -> Batch:
         take = pa.array(rows)
-        columns = {asked: window.columns[name].take(take) for asked, name in step.reads.items() if name != "image"}
+        columns = {
+            asked: window.columns[name].take(take)
+            if name in window.columns
+            else self.view.take(name, window.first + rows)
+            for asked, name in step.reads.items()
+            if name != "image"
+        }
         if not columns:
             columns = {"row": pa.array(window.first + rows, pa.int32())}
         images, slots = window.images, window.slots[rows]
         if "image" in step.reads and not step.reads_image:  # a transform's version of the image
             encoded = window.columns[step.reads["image"]].take(take).to_pylist()
             images, slots = ImageStore(dict(enumerate(encoded))), np.arange(len(rows))
-        return Batch(pa.table(columns), images, slots, self.caller.on_gpu)
+        return Batch(pa.table(columns), images, slots, self.caller.on_gpu, self.caller.budgets)
 
     def commit(self) -> None:
         """Publish what was measured, errors first: a score file says that the shard's errors are there too."""
@@ -280,12 +322,7 @@ class _Run:
             if not isinstance(step, RowStep) or not (self.results[step.index] or self.errors[step.index]):
                 continue
             number, about = self.view.scores(step).files, self.view.about(step)
-            errors = self.errors[step.index]
-            if errors:
-                schema = ERRORS.with_metadata(about)
-                entries = pa.Table.from_pylist([dict(zip(ERRORS.names, e, strict=True)) for e in errors], schema)
-                path = version_path(f"errors/{step.folder}", self.view.shard.id, number)
-                self.view.store.write_table(path, entries, replace=True)
+            write_errors(self.view, step, self.errors[step.index])
             if isinstance(step, MeasureStep):
                 fields = [ROW, STATE, *step.operator.adds]
                 table = pa.concat_tables(self.results[step.index]).cast(pa.schema(fields, metadata=about))

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from functools import cached_property
 
 import pyarrow as pa
 
-from ..operators.base import CorpusOperator, Extractor, RowOperator
+from ..operators.base import (
+    CorpusOperator,
+    DocumentExtractor,
+    DocumentOperator,
+    Extractor,
+    FetchOperator,
+    RowOperator,
+)
 from ..schemas.corpus import FORMAT_VERSION
+from ..schemas.fields import field
 from ..schemas.recipe import Bound, Keep, Recipe
 from .fingerprint import hashed
 from .recipe_file import recipe_as_yaml
@@ -29,14 +38,21 @@ class Place:
     fingerprint: str
     reads: Mapping[str, str]  # what the operator asks for -> the column it gets (a transform's version, say)
     names: Mapping[str, str]  # the operator's column -> the recipe's name for it
+    takes: frozenset[str] = frozenset()  # of `reads`, what it asked for without need
+    on_documents: bool = False  # it sees documents, not their nodes
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowStep(Place):
     """What goes from row to row. What it finds lives under `folder`, whatever the recipe calls its columns."""
 
-    operator: RowOperator | Extractor
+    operator: RowOperator | FetchOperator | DocumentOperator | Extractor
     folder: str
+
+    @property
+    def added(self) -> tuple[pa.Field, ...]:
+        """The columns that it adds, by the operator's names."""
+        return self.operator.adds
 
     @property
     def record(self) -> str:
@@ -53,7 +69,49 @@ class RowStep(Place):
 class MeasureStep(RowStep):
     """A row operator in its place."""
 
-    operator: RowOperator
+    operator: RowOperator | FetchOperator | DocumentOperator
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchStep(MeasureStep):
+    """An operator that brings bytes, which lie in files of their own and are read when they are asked for."""
+
+    operator: FetchOperator
+
+    @property
+    def record(self) -> str:
+        return f"fetched/{self.folder}"
+
+    @cached_property
+    def bytes_column(self) -> str:
+        """The recipe's name for what it brings."""
+        return next(self.names[c.name] for c in self.operator.adds if pa.types.is_large_binary(c.type))
+
+    @property
+    def brings_images(self) -> bool:
+        """Does it bring what later steps take for the rows' images?"""
+        return self.bytes_column == "image"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentStep(MeasureStep):
+    """Something measured of documents. It is known as long as the same nodes of a document are alive."""
+
+    operator: RowOperator | DocumentOperator
+    on_documents: bool = True
+
+    @property
+    def added(self) -> tuple[pa.Field, ...]:
+        return (*self.operator.adds, *self._added_to_nodes)
+
+    @property
+    def of_nodes(self) -> frozenset[str]:
+        """Those of its columns that have a value for each node."""
+        return frozenset(self.names[column.name] for column in self._added_to_nodes)
+
+    @property
+    def _added_to_nodes(self) -> tuple[pa.Field, ...]:
+        return self.operator.adds_to_nodes if isinstance(self.operator, DocumentOperator) else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +119,11 @@ class ExtractStep(RowStep):
     """An extractor in its place; `names` are its children's columns."""
 
     operator: Extractor
+
+    @property
+    def makes_documents(self) -> bool:
+        """Are its rows the nodes of documents?"""
+        return isinstance(self.operator, DocumentExtractor)
 
     @property
     def record(self) -> str:
@@ -81,7 +144,16 @@ class KeepStep:
     index: int
     label: str
     keep: Keep
-    reads: Mapping[str, str] = field(default_factory=dict)  # what the rule names -> the version it gets there
+    reads: Mapping[str, str] = dataclass_field(default_factory=dict)  # what the rule names -> the version it gets there
+    about: Mapping[str, str] = dataclass_field(
+        default_factory=dict
+    )  # column -> the kind of node whose column it is, if of one
+    ranks_documents: bool = False  # its `top` and `bottom` are among documents
+
+    @property
+    def on_documents(self) -> bool:
+        """Does a barrier rank documents?"""
+        return self.ranks_documents
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -112,12 +184,23 @@ class Space:
     schema: pa.Schema  # what the rows begin with
     fields: Mapping[str, pa.Field]  # every column that a step adds, by the recipe's name
     view: Mapping[str, str]  # column -> the version that is written, or inherited by children
+    nodes: frozenset[str] | None = None  # of documents: the columns with a value for each node; None: these are none
+    has_images: bool = False  # the rows have images: what they begin with, or what a step brings
 
     @cached_property
     def columns(self) -> pa.Schema:
         """What the rows end with, explained in the fields' metadata; a version stands under the name it replaces."""
         replaced = {name for old, name in self.view.items() if old != name}
         return pa.schema([*self.schema, *(added for name, added in self.fields.items() if name not in replaced)])
+
+    @cached_property
+    def written(self) -> pa.Schema:
+        """What curated rows have: the columns, or those of documents with a list of their nodes."""
+        if self.nodes is None:
+            return self.columns
+        of_nodes = [column for column in self.columns if column.name in self.nodes]
+        nodes = field("nodes", pa.list_(pa.struct(of_nodes)), "paragraphs and images in reading order")
+        return pa.schema([*(column for column in self.columns if column.name not in self.nodes), nodes])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,9 +219,17 @@ class Plan:
 
     @cached_property
     def stretches(self) -> tuple[tuple[int, int], ...]:
-        """[start, stop) of the runs of steps between barriers; a barrier begins the stretch after it."""
-        cuts = (0, *self.barriers, len(self.steps))
-        return tuple(itertools.pairwise(cuts))
+        """[start, stop) of the runs of steps that a task goes through with a shard.
+
+        A barrier begins the stretch after it. What is fetched is a stretch of its own, because it mostly waits.
+        """
+        fetches = [step.index for step in self.steps if isinstance(step, FetchStep)]
+        inner = {*self.barriers, *(i for i in fetches if i), *(i + 1 for i in fetches)} - {len(self.steps)}
+        return tuple(itertools.pairwise((0, *sorted(inner), len(self.steps))))
+
+    def fetches(self, stretch: tuple[int, int]) -> bool:
+        """Does this stretch do nothing but fetch?"""
+        return any(isinstance(step, FetchStep) for step in self.steps[slice(*stretch)])
 
     @cached_property
     def hash(self) -> str:

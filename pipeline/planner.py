@@ -10,12 +10,33 @@ import pyarrow.types as types
 from pydantic import TypeAdapter, ValidationError
 
 from ..operators import registry
-from ..operators.base import CorpusOperator, Extractor, Operator, RowOperator
+from ..operators.base import (
+    ByRow,
+    CorpusOperator,
+    DocumentOperator,
+    Extractor,
+    FetchOperator,
+    Operator,
+    RowOperator,
+)
 from ..operators.registry import did_you_mean
 from ..schemas.corpus import PARENT
+from ..schemas.document import IMAGE_COLUMNS
 from ..schemas.recipe import Bound, Keep, Step
 from .fingerprint import depends_on, hashed, params_of
-from .plan import CorpusStep, ExtractStep, KeepStep, MeasureStep, Place, Plan, PlannedStep, Space
+from .keep import ranked_bounds
+from .plan import (
+    CorpusStep,
+    DocumentStep,
+    ExtractStep,
+    FetchStep,
+    KeepStep,
+    MeasureStep,
+    Place,
+    Plan,
+    PlannedStep,
+    Space,
+)
 from .recipe_file import RecipeFile
 
 
@@ -56,7 +77,9 @@ class _Planner:
         self.made_by: list[str] = []  # fingerprint of the extractor, once there is one
         self.used_up: dict[str, str] = {}  # column -> extractor that left it out
         self.verdicts: dict[str, int] = {}
-        self.of_cut: dict[str, str] = {}  # column -> corpus operator that adds it
+        self.of_cut: dict[str, str] = {}  # column -> corpus operator that adds it, or what is measured of documents
+        self.nodes: set[str] | None = None  # of documents: the columns with a value for each node
+        self.kinds: dict[str, str] = {}  # of documents: column -> the kind of node whose column it is, if of one
 
     def add(self, i: int, step: Step | Keep) -> None:
         if isinstance(step, Keep):
@@ -65,43 +88,107 @@ class _Planner:
             return
         operator = self.operator(i, step)
         self.written.append(step.model_copy(update={"params": params_of(operator)}))
+        place = self._place(i, step, operator)
+        folder = f"{step.operator}-{place.fingerprint[:8]}"
+        match operator:
+            case Extractor():
+                self._begin_space(ExtractStep(**vars(place), operator=operator, folder=folder))
+                return
+            case RowOperator() | DocumentOperator() if place.on_documents:
+                self.steps.append(DocumentStep(**vars(place), operator=operator, folder=folder))
+            case FetchOperator():
+                self.steps.append(FetchStep(**vars(place), operator=operator, folder=folder))
+            case RowOperator():
+                self.steps.append(MeasureStep(**vars(place), operator=operator, folder=folder))
+            case CorpusOperator():
+                self._refuse_places(i, step.operator, place.reads)
+                self.steps.append(CorpusStep(**vars(place), operator=operator))
+        self._add_columns(i, step, operator, place)
+
+    def _place(self, i: int, step: Step, operator: Operator) -> Place:
+        """What the step reads and adds there, and what decides its numbers."""
         names = self._names(i, step, operator)
         reads = {name: self._version(i, step.operator, name) for name in operator.reads}
-        if not isinstance(operator, CorpusOperator):
-            self._refuse_of_cut(i, step.operator, reads)
+        takes = {name: self.view[name] for name in operator.takes if name in self.view and name not in reads}
+        on_documents = isinstance(operator, DocumentOperator) or step.on == "document"
+        if on_documents:
+            self._check_documents(i, step, operator, {**reads, **takes})
+        elif not isinstance(operator, CorpusOperator):
+            self._refuse_of_cut(i, step.operator, {**reads, **takes})
+        versions = {name: self.fingerprints[column] for name, column in {**reads, **takes}.items()}
+        whole = ["on: document"] if step.on == "document" else []
         fingerprint = hashed(
-            [
-                *(step.operator, operator.version, *depends_on(operator)),
-                {name: self.fingerprints[column] for name, column in reads.items()},
-                *self.made_by,
-            ]
+            [*(step.operator, operator.version, *depends_on(operator)), versions, *self.made_by, *whole]
         )
-        place = Place(index=i, label=self._label(step.operator), fingerprint=fingerprint, reads=reads, names=names)
-        folder = f"{step.operator}-{fingerprint[:8]}"
-        if isinstance(operator, Extractor):
-            self._begin_space(ExtractStep(**vars(place), operator=operator, folder=folder))
-            return
-        if isinstance(operator, RowOperator):
-            self.steps.append(MeasureStep(**vars(place), operator=operator, folder=folder))
-        elif isinstance(operator, CorpusOperator):
-            self._refuse_places(i, step.operator, reads)
-            self.steps.append(CorpusStep(**vars(place), operator=operator))
-        for added in operator.adds:
-            name = names[added.name]
+        return Place(
+            index=i,
+            label=self._label(f"{step.operator} on document" if whole else step.operator),
+            fingerprint=fingerprint,
+            reads={**reads, **takes},
+            names=names,
+            takes=frozenset(takes),
+            on_documents=on_documents,
+        )
+
+    def _add_columns(self, i: int, step: Step, operator: Operator, place: Place) -> None:
+        """The columns that there are from here on."""
+        kind = self._kind_of(i, step.operator, operator, place.reads)
+        for added in columns_of(operator):
+            name = place.names[added.name]
             self.fields[name] = added.with_name(name)
-            self.fingerprints[name] = f"{fingerprint}:{added.name}"
+            self.fingerprints[name] = f"{place.fingerprint}:{added.name}"
             self.view[name] = name
-            if isinstance(operator, CorpusOperator):
+            if isinstance(operator, CorpusOperator) or place.on_documents:
                 self.of_cut[name] = step.operator
-                if name.endswith(("_of", "_by")):
-                    self.verdicts[name] = i
-        if isinstance(operator, RowOperator):
-            self.view |= {old: names[new] for old, new in operator.replaces.items()}
+            if isinstance(operator, CorpusOperator) and name.endswith(("_of", "_by")):
+                self.verdicts[name] = i
+            if self.nodes is not None and (not place.on_documents or added not in operator.adds):
+                self.nodes.add(name)
+                if kind and not place.on_documents:
+                    self.kinds[name] = kind
+        if isinstance(operator, RowOperator) and not place.on_documents:
+            self.view |= {old: place.names[new] for old, new in operator.replaces.items()}
+
+    def _kind_of(self, i: int, step: str, operator: Operator, reads: Mapping[str, str]) -> str | None:
+        """Whose column an operator makes of these: text nodes', image nodes' or (None) all nodes'."""
+        kinds = sorted({self.kinds[column] for column in reads.values() if column in self.kinds})
+        if len(kinds) > 1 and isinstance(operator, ByRow) and not isinstance(operator, DocumentOperator):
+            message = f"{step} reads texts and images, and no node of a document has both"
+            raise self.source.error(f"{message}; document.image_text_assignment compares them", "steps", i, step)
+        return kinds[0] if len(kinds) == 1 else None
+
+    def _check_documents(self, i: int, step: Step, operator: Operator, reads: Mapping[str, str]) -> None:
+        """Documents can be measured where there are any, by what a document has."""
+        if self.nodes is None:
+            message = f"{step.operator} measures documents, and there are none here: page.document makes some"
+            raise self.source.error(message, "steps", i, step.operator)
+        if isinstance(operator, Extractor | FetchOperator):
+            message = f"{step.operator} goes from row to row: `on: document` is for what measures"
+            raise self.source.error(message, "steps", i, step.operator, "on")
+        for name, column in reads.items():
+            if column in self.nodes and name != "text" and not isinstance(operator, DocumentOperator):
+                message = f"on: document, {step.operator} reads {name!r}, of which each node has its own"
+                raise self.source.error(message, "steps", i, step.operator, "on")
+            if not isinstance(operator, CorpusOperator) and isinstance(self._adder(column), CorpusStep):
+                self._refuse_of_cut(i, step.operator, {name: column})
+
+    def _adder(self, column: str) -> PlannedStep | None:
+        """The step that adds a column, if one does."""
+        return next((s for s in self.steps if not isinstance(s, KeepStep) and column in s.names.values()), None)
 
     def space(self) -> Space:
         """The steps since the last extractor."""
         start = self.spaces[-1].stop if self.spaces else 0
-        return Space(start=start, stop=len(self.steps), schema=self.schema, fields=self.fields, view=self.view)
+        return Space(
+            start=start,
+            stop=len(self.steps),
+            schema=self.schema,
+            fields=self.fields,
+            view=self.view,
+            nodes=None if self.nodes is None else frozenset(self.nodes),
+            has_images="image" in self.schema.names
+            or any(isinstance(step, FetchStep) and step.brings_images for step in self.steps[start:]),
+        )
 
     def _begin_space(self, step: ExtractStep) -> None:
         """From here on the rows are the extractor's: with its columns, and all others as they stand for the parent."""
@@ -117,6 +204,12 @@ class _Planner:
         self.fields, self.view = {}, {name: name for name in self.schema.names}
         self.fingerprints = {name: f"{step.fingerprint}:{print}" for name, print in prints.items()}
         self.made_by = [step.fingerprint]
+        self.of_cut = {name: by for name, by in self.of_cut.items() if name in inherited and name not in own}
+        self.nodes, self.kinds = None, {}
+        if step.makes_documents:
+            self.nodes = set(own)
+            self.kinds = {"text": "text", **dict.fromkeys(IMAGE_COLUMNS, "image")}
+            self.kinds = {name: kind for name, kind in self.kinds.items() if name in own}
 
     def operator(self, i: int, step: Step) -> Operator:
         """The step's operator with its parameters."""
@@ -148,7 +241,7 @@ class _Planner:
 
     def _names(self, i: int, step: Step, operator: Operator) -> dict[str, str]:
         """The recipe's names for what an operator adds. A taken name is refused, unless it is a child's own column."""
-        added = [column.name for column in operator.adds]
+        added = [column.name for column in columns_of(operator)]
         given = step.rename
         if isinstance(given, str):
             given = {name: f"{given}_{name}" for name in added}
@@ -223,7 +316,23 @@ class _Planner:
         reads = {name: self.view[name] for name in (*step.columns, *by)}
         if step.ranked:
             self._refuse_places(i, "keep", reads)
-        self.steps.append(replace(step, reads=reads))
+        if keep.on == "document" and self.nodes is None:
+            message = "on: document: there are no documents here: page.document makes some"
+            raise self.source.error(message, "steps", i, "keep", "on")
+        about = {column: self.kinds[name] for column, name in reads.items() if name in self.kinds}
+        ranks_documents = self._ranks_documents(i, step)
+        self.steps.append(replace(step, reads=reads, about=about, ranks_documents=ranks_documents))
+
+    def _ranks_documents(self, i: int, step: KeepStep) -> bool:
+        """Are the best of documents taken, or of nodes?"""
+        ranked = {name for column, _, bound in ranked_bounds(step.keep) for name in (column, bound.by) if name}
+        if self.nodes is None or not ranked or not ranked - self.nodes:
+            return False
+        own = sorted(ranked & self.nodes)
+        if own:
+            message = f"top and bottom take documents by {sorted(ranked - self.nodes)}, but {own[0]!r} is of nodes"
+            raise self.source.error(message, "steps", i, "keep", own[0])
+        return True
 
     def _check_bound(self, i: int, column: str, bound: Bound) -> None:
         """Does the bound fit the column's type?"""
@@ -258,6 +367,11 @@ class _Planner:
             assert isinstance(step, Step)
             message = f"{step.operator} adds {column!r}, but no later keep reads it; add `- keep: {{{column}: null}}`"
             raise self.source.error(message, "steps", i, step.operator)
+
+
+def columns_of(operator: Operator) -> tuple[pa.Field, ...]:
+    """All that it adds, to documents and to nodes."""
+    return (*operator.adds, *(operator.adds_to_nodes if isinstance(operator, DocumentOperator) else ()))
 
 
 def _added_by(name: str) -> set[str]:

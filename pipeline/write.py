@@ -13,9 +13,10 @@ from ..operators.image.size import Size
 from ..operators.source.base import Piece, Rows, Shard, ShardError, Source
 from ..operators.source.images import PieceImages
 from ..schemas.corpus import shard_name
-from .children import ChildView, MadeImages
+from .children import ChildView
+from .lines import LineImages
 from .measure import Rereadable
-from .plan import MeasureStep, Plan, RowStep
+from .plan import MeasureStep, Plan, RowStep, Space
 from .read import with_members
 from .row_groups import ROW_BYTES, RowGroups, lengths
 from .shard import Job, ShardView, walk
@@ -26,7 +27,7 @@ LOAD_ROWS = 64  # images fetched at a time
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Kept rows [start, stop) of one shard, counted among its kept rows."""
+    """Kept rows [start, stop) of one shard, counted among its kept rows; documents, where the rows are their nodes."""
 
     shard: int
     start: int
@@ -34,11 +35,21 @@ class Run:
 
 
 def kept_sizes(plan: Plan, store: Store, source: Source, shard: Shard) -> np.ndarray:
-    """Bytes (int64) of each kept row of a shard, image and text. Images are read only where nobody knows the size."""
+    """Bytes (int64) of each kept row of a shard, image and text; of each document, where the rows are their nodes.
+
+    Images are read only where nobody knows the size.
+    """
     space = plan.spaces[-1]
     wanted = [name for name in ("text",) if space.view.get(name) in space.schema.names]
-    parts = [_weights(*batch) for batch in _kept_batches(plan, store, source, shard, wanted)]
-    return np.concatenate([np.zeros(0, np.int64), *parts])
+    sizes, documents = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for view, rows, chosen in _kept_batches(plan, store, source, shard, wanted):
+        sizes.append(_weights(view, rows, chosen))
+        if view.documents is not None:
+            documents.append(view.documents.of[rows.first + chosen])
+    if space.nodes is None:
+        return np.concatenate(sizes)
+    _, of = np.unique(np.concatenate(documents), return_inverse=True)
+    return np.bincount(of, np.concatenate(sizes)).astype(np.int64)
 
 
 def pack(sizes: Iterator[tuple[int, np.ndarray]], shard_rows: int, shard_bytes: int) -> Iterator[list[Run]]:
@@ -66,14 +77,64 @@ def write_file(
     """Write curated/NUMBER.parquet with the kept rows of these runs."""
     path = f"curated/{shard_name(number)}.parquet"
     space = plan.spaces[-1]
-    wanted = [name for name in space.schema.names if name != "image"]
     with store.writing(f"{plan.cut}/{path}", replace=True) as file:
-        with RowGroups(file, space.columns, plan.recipe.write.row_group_mb << 20) as groups:
+        with RowGroups(file, space.written, plan.recipe.write.row_group_mb << 20) as groups:
             for run in runs:
-                for batch in _kept_batches(plan, store, source, shards[run.shard], wanted, run):
-                    for table in _whole_rows(*batch):
-                        groups.add(table)
+                for table in _rows(plan, store, source, shards[run.shard], run):
+                    groups.add(table)
         return Written(path=path, rows=groups.rows, bytes=file.stat().st_size, sha256=sha256(file))
+
+
+def _rows(plan: Plan, store: Store, source: Source, shard: Shard, run: Run) -> Iterator[pa.Table]:
+    """A run of kept rows as they are written, some at a time."""
+    space = plan.spaces[-1]
+    wanted = [name for name in space.schema.names if name != "image"]
+    nested = Nested(space)
+    for view, rows, chosen in _kept_batches(plan, store, source, shard, wanted, run):
+        for some, table in _whole_rows(view, rows, chosen):
+            if view.documents is None:
+                yield table
+            else:
+                yield from nested.add(view.documents.of[rows.first + some], table)
+    yield from nested.rest()
+
+
+class Nested:
+    """Puts nodes that come in order back under their documents."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self._documents = np.zeros(0, np.int64)
+        self._tables: list[pa.Table] = []
+
+    def add(self, documents: np.ndarray, nodes: pa.Table) -> Iterator[pa.Table]:
+        """More nodes, and whose they are; gives the documents that are whole by now."""
+        self._documents = np.concatenate([self._documents, documents])
+        self._tables.append(nodes)
+        whole = int(np.searchsorted(self._documents, self._documents[-1]))
+        if whole:
+            yield from self._nested(whole)
+
+    def rest(self) -> Iterator[pa.Table]:
+        """The last document."""
+        yield from self._nested(len(self._documents)) if self._tables else ()
+
+    def _nested(self, count: int) -> Iterator[pa.Table]:
+        """The documents of the first `count` nodes."""
+        table = pa.concat_tables(self._tables)
+        flat = table.slice(0, count).combine_chunks()
+        _, starts = np.unique(self._documents[:count], return_index=True)
+        self._tables, self._documents = [table.slice(count)], self._documents[count:]
+        of_node = self.space.written.field("nodes").type.value_type
+        nodes = pa.StructArray.from_arrays([_whole(flat.column(f.name)) for f in of_node], fields=list(of_node))
+        lists = pa.ListArray.from_arrays(pa.array(np.append(starts, count), pa.int32()), nodes)
+        columns = [c.name for c in self.space.written if c.name != "nodes"]
+        first = flat.select(columns).take(pa.array(starts))
+        yield pa.table([*first.columns, lists], schema=self.space.written)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
 # Reading the kept rows
@@ -84,13 +145,16 @@ def _kept_batches(
 ) -> Iterator[tuple[ShardView, Rows, np.ndarray]]:
     """(shard, batch of its rows, kept rows in it) of a shard or of a run of its kept rows."""
     kept = store.table(f"{plan.cut}/kept/{shard_name(shard.id)}.parquet", ["row"]).column("row").to_numpy()
-    if run is not None:
-        kept = kept[run.start : run.stop]
     if not len(kept):
         return
     view = ShardView(plan, store, source, Job(shard=with_members(store, shard), until=len(plan.steps)))
     while view.space is not plan.spaces[-1]:
         view = ChildView(view, walk(view, len(plan.steps)))
+    if run is not None and view.documents is not None:
+        _, nth = np.unique(view.documents.of[kept], return_inverse=True)
+        kept = kept[(nth >= run.start) & (nth < run.stop)]
+    elif run is not None:
+        kept = kept[run.start : run.stop]
     for rows in view.rows(columns):
         begin, end = np.searchsorted(kept, [rows.first, rows.first + len(rows.slots)])
         if begin < end:
@@ -99,24 +163,24 @@ def _kept_batches(
             return
 
 
-def _whole_rows(view: ShardView, rows: Rows, chosen: np.ndarray) -> Iterator[pa.Table]:
-    """Chosen rows of a batch as tables of the curated schema, images fetched some at a time."""
+def _whole_rows(view: ShardView, rows: Rows, chosen: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    """Chosen rows of a batch with all their columns, images fetched some at a time."""
     rows = replace(rows, images=Rereadable(rows.images))
     versions = {column: view.space.view.get(column.name, column.name) for column in view.space.columns}
-    fetched = [column for column, name in versions.items() if name == "image" and name in view.space.schema.names]
+    fetched = [column for column, name in versions.items() if name == "image" and view.space.has_images]
     known = {c.name: _column(view, rows, chosen, name) for c, name in versions.items() if c not in fetched}
     for start in range(0, len(chosen), LOAD_ROWS):
         columns = {name: column.slice(start, LOAD_ROWS) for name, column in known.items()}
+        some = chosen[start : start + LOAD_ROWS]
         for column in fetched:
-            images = _images(view, rows, chosen[start : start + LOAD_ROWS])
-            columns[column.name] = pa.array(images, column.type)
-        yield pa.table([columns[column.name] for column in versions], names=[column.name for column in versions])
+            columns[column.name] = pa.array(_images(view, rows, some), column.type)
+        yield some, pa.table([columns[column.name] for column in versions], names=[column.name for column in versions])
 
 
 def _column(view: ShardView, rows: Rows, chosen: np.ndarray, name: str) -> pa.Array:
     if name in rows.table.column_names:
         return rows.table.column(name).combine_chunks().take(pa.array(chosen))
-    return view.column(name).take(pa.array(chosen + rows.first))
+    return view.take(name, chosen + rows.first)
 
 
 def _images(view: ShardView, rows: Rows, some: np.ndarray) -> list[bytes | None]:
@@ -159,7 +223,7 @@ def _weights(view: ShardView, rows: Rows, chosen: np.ndarray) -> np.ndarray:
     if "text" in view.space.view:
         total += lengths(_column(view, rows, chosen, view.space.view["text"]))
     image = view.space.view.get("image")
-    if image == "image" and image in view.space.schema.names:
+    if image == "image" and view.space.has_images:
         total += _image_bytes(view, rows, chosen)
     elif image is not None:
         total += lengths(_column(view, rows, chosen, image))
@@ -174,7 +238,7 @@ def _image_bytes(view: ShardView, rows: Rows, chosen: np.ndarray) -> np.ndarray:
         pieces = (rows.images.pieces[slot] if slot >= 0 else None for slot in slots.tolist())
         known = [piece.size if isinstance(piece, Piece) else 0 for piece in pieces]
         sizes = np.array([-1 if size is None else size for size in known], np.int64)
-    if isinstance(rows.images, MadeImages):
+    if isinstance(rows.images, LineImages):
         sizes = rows.images.sizes(slots)
     for column in _measured_sizes(view):
         sizes = np.where(sizes < 0, column[chosen + rows.first], sizes)

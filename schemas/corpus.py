@@ -4,6 +4,7 @@ CORPUS/
   corpus.json                           what the corpus reads; written once, guards against a second owner
   source.parquet                        the shard list
   scores/STEP-FP8/00000000.parquet      what one step measured; later rows as 00000000+1.parquet
+  fetched/STEP-FP8/00000000.parquet     as scores/, of a step that brought bytes: images, pages
   rows/STEP-FP8/00000000.parquet        what an extractor made: a line for each child, and one for each row without any
   errors/STEP-FP8/00000000.parquet      row, class, message
   cuts/NAME-HASH8/                      one recipe's decision: recipe.yaml, ranks/, kept/, dropped/, parents/, curated/,
@@ -59,6 +60,8 @@ MADE = pa.schema(
     ]
 )
 
+FETCHED = pa.schema([ROW, STATE, field("bytes", pa.int64(), "size of what was fetched; null if nothing", unit="bytes")])
+
 KEPT = pa.schema([ROW, field("key", pa.string(), "the row's key"), PARENT])
 
 PARENTS = pa.schema(
@@ -111,6 +114,7 @@ class StepTotals(BaseModel):
     model_config = ConfigDict(extra="forbid")
     step: str
     rows_in: int
+    documents_in: int | None = None  # where rows are nodes: documents with a node alive
     dropped: int = 0
     made: int | None = None
     childless: int = 0  # of `rows_in`, those that it made nothing of
@@ -132,6 +136,7 @@ class Manifest(BaseModel):
     shards: int
     rows_in: int
     kept: int
+    documents: int | None = None  # where the kept rows are nodes: whose they are
     dropped: dict[str, int]
     errors: dict[str, int]
     steps: list[StepTotals]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Scalar = bool | int | float | str
 Share = Annotated[float, Field(gt=0, le=1)]
+On = Literal["nodes", "document"]  # of documents; other rows are measured one by one
 
 
 class Strict(BaseModel):
@@ -17,11 +18,15 @@ class Strict(BaseModel):
 
 
 class Read(Strict):
-    """Where the rows come from: one of `folder`, `table`, `webdataset`, or `input`, which finds out by itself."""
+    """Where the rows come from: one kind of place, or `input`, which finds out by itself."""
 
     folder: str | None = Field(None, description="folder of images, with .txt or .json of the same name beside them")
     table: str | None = Field(None, description="Parquet, CSV, TSV or JSONL, with image bytes or paths of images")
     webdataset: str | None = Field(None, description="tar files: .jpg .png .webp with .txt or .json")
+    warc: str | None = Field(None, description="web archives: .warc .warc.gz .arc .arc.gz, or a .paths list of them")
+    wat: str | None = Field(None, description="Common Crawl's links of pages (.wat .wat.gz): a row for each image link")
+    cdx: str | None = Field(None, description="Parquet with url, warc_filename, warc_record_offset, warc_record_length")
+    urls: str | None = Field(None, description="text file with a URL a line, or one URL")
     input: str | None = Field(None, description="any of these, told apart by what is there")
     key: str | None = Field(None, description="column that names a row")
     text: str | None = Field(None, description="column of captions; a list of captions gives a row each")
@@ -30,17 +35,28 @@ class Read(Strict):
     page_url: str | None = Field(None, description="column of page addresses")
     drop: tuple[str, ...] = Field((), strict=False, description="columns to leave out")
     root: str | None = Field(None, description="folder that paths in a table must not leave; default: the table's own")
+    urls_of: Literal["pages", "images"] | None = Field(None, description="what the URLs lead to; default: pages")
+    base: str | None = Field(None, description="what file names in a cdx or a .paths list are below: URL, s3:// or folder")
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if sum(place is not None for place in self.places.values()) != 1:
-            raise ValueError("read needs exactly one of folder, table, webdataset, input")
+            raise ValueError(f"read needs exactly one of {', '.join(self.places)}")
         return self
 
     @property
     def places(self) -> dict[str, str | None]:
         """kind -> path or pattern, of which one is set."""
-        return {"folder": self.folder, "table": self.table, "webdataset": self.webdataset, "input": self.input}
+        return {
+            "folder": self.folder,
+            "table": self.table,
+            "webdataset": self.webdataset,
+            "warc": self.warc,
+            "wat": self.wat,
+            "cdx": self.cdx,
+            "urls": self.urls,
+            "input": self.input,
+        }
 
 
 class Ranked(Strict):
@@ -91,6 +107,7 @@ class Keep(Strict):
 
     bounds: dict[str, Bound] = {}
     any: tuple[dict[str, Bound], ...] = Field((), strict=False)
+    on: On = Field("nodes", description="document: a document goes whole when one of its nodes fails")
 
     @model_validator(mode="before")
     @classmethod
@@ -98,7 +115,7 @@ class Keep(Strict):
         """In a recipe the columns stand beside `any`: `keep: {words: {min: 3}, any: [...]}`."""
         if isinstance(value, dict) and "bounds" not in value:
             value = dict(value)
-            return {"any": value.pop("any", ()), "bounds": value}
+            return {"any": value.pop("any", ()), "on": value.pop("on", "nodes"), "bounds": value}
         return value
 
     @model_validator(mode="after")
@@ -109,11 +126,15 @@ class Keep(Strict):
 
 
 class Step(Strict):
-    """An operator with its parameters; `as` gives columns other names, or puts a word before all: `as: b32`."""
+    """An operator with its parameters; `as` gives columns other names, or puts a word before all: `as: b32`.
+
+    `on: document` measures documents where it would be their nodes.
+    """
 
     operator: str
     params: dict[str, Any] = {}
     rename: dict[str, str] | Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]*$")] = Field({}, alias="as")
+    on: On = "nodes"
 
 
 class Write(Strict):
@@ -155,8 +176,5 @@ def read_step(step: Any) -> Any:
         params = {}
     if not isinstance(name, str) or not isinstance(params, dict):
         raise ValueError(f"the parameters of {name} must be a mapping, not {params!r}")
-    return Step.model_validate({"operator": name, "as": params.get("as", {}), "params": _without(params, "as")})
-
-
-def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in mapping.items() if name != key}
+    own = {key: value for key, value in params.items() if key in ("as", "on")}
+    return Step.model_validate({"operator": name, **own, "params": {k: v for k, v in params.items() if k not in own}})

@@ -28,6 +28,7 @@ from .documents import DocumentBatch
 from .plan import DocumentStep, ExtractStep, FetchStep, Plan, RowStep
 from .shard import ShardView, crumb_path
 
+CAREFUL_ROWS = 64  # at a time, of a shard that kills its worker
 PASSING = (RayError,)  # the cluster's faults, not the row's: the task fails and is tried again
 
 Columns = dict[str, pa.Array]
@@ -102,14 +103,6 @@ def _of_documents(step: RowStep, operator: DocumentOperator, batch: DocumentBatc
     return whole | {name: pa.ListArray.from_arrays(starts, column) for name, column in of_nodes.items()}
 
 
-def fetching(step: FetchStep, batch: Batch) -> Iterator[tuple[np.ndarray, Columns]]:
-    """What a FetchOperator gives, checked."""
-    operator = loaded(step)
-    assert isinstance(operator, FetchOperator)
-    for rows, values in operator(batch):
-        yield np.asarray(rows, np.int64), _checked(step, values, len(rows))
-
-
 def _checked(
     step: RowStep, result: Mapping[str, object], length: int, declared: Sequence[pa.Field] | None = None
 ) -> Columns:
@@ -149,6 +142,14 @@ class Caller:
     on_gpu: Submit | None = None
     budgets: Budgets | None = None
 
+    def poison(self, step: RowStep) -> dict[int, RowError]:
+        """The rows that are known to kill a worker at this step, and how."""
+        careful = self.view.job.careful
+        known = careful.poison.get(step.label, {}) if careful else {}
+        return {
+            row: RowError(kind, f"{step.label} on this row: {kind.replace('_', ' ')}") for row, kind in known.items()
+        }
+
     def load(self, step: RowStep) -> None:
         """Load what the step needs in this process; GPU workers have loaded their models by now."""
         loaded(step)
@@ -176,9 +177,22 @@ class Caller:
             failure = RowError(kind, message or kind, transient=isinstance(error, OSError | MemoryError))
             return _nothing(step), {0: failure}
 
+    def fetch(self, step: FetchStep, batch: Batch, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Columns]]:
+        """What a FetchOperator gives, checked; in careful mode for few rows at a time, to find the culprit."""
+        operator = loaded(step)
+        assert isinstance(operator, FetchOperator)
+        at_once = (1 if self._suspect(rows) else CAREFUL_ROWS) if self.view.job.careful else len(rows)
+        for start in range(0, len(rows), at_once):
+            some = np.arange(start, min(start + at_once, len(rows)))
+            part = batch.take(some)
+            self._leave_crumb(step, rows[some])
+            for places, values in operator(part):
+                yield some[np.asarray(places, np.int64)], _checked(step, values, len(places))
+            for place, error in part.failures.items():
+                batch.fail(int(some[place]), error, keep_values=error.keeps_values)
+
     def _suspect(self, rows: np.ndarray) -> bool:
-        assert self.view.job.careful is not None
-        span = self.view.job.careful.suspects
+        span = self.view.job.careful.suspects if self.view.job.careful else None
         return span is not None and bool(((rows >= span[0]) & (rows <= span[1])).any())
 
     def _halves(self, step: RowStep, batch: Batch | DocumentBatch, rows: np.ndarray) -> tuple[Columns, Failures]:

@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..operators import registry
-from ..operators.base import CorpusOperator, Extractor, Operator
+from ..operators.base import CorpusOperator, DocumentExtractor, DocumentOperator, Extractor, FetchOperator, Operator
 from ..operators.registry import did_you_mean
 from ..schemas.fields import describe
+from .planner import columns_of
 from .recipe_file import load_recipe, shipped_recipes
 
 
@@ -41,10 +42,15 @@ class Page:
 
 
 def kind_of(operator: type[Operator]) -> str:
-    """row, corpus or extractor."""
-    if issubclass(operator, CorpusOperator):
-        return "corpus"
-    return "extractor" if issubclass(operator, Extractor) else "row"
+    """What kind of operator it is, in a word."""
+    kinds = {
+        CorpusOperator: "corpus",
+        DocumentExtractor: "documents",
+        Extractor: "extractor",
+        DocumentOperator: "document",
+        FetchOperator: "fetch",
+    }
+    return next((word for kind, word in kinds.items() if issubclass(operator, kind)), "row")
 
 
 def about(name: str) -> dict[str, Any]:
@@ -92,7 +98,8 @@ def _columns(found: type[Operator]) -> dict[str, Any]:
             "reads": ["by its parameters"],
             "adds": [describe(f) for f in fields] if isinstance(fields, tuple) else [],
         }
-    return {"reads": list(operator.reads), "adds": [describe(column) for column in operator.adds]}
+    takes = [f"{name} (if there is one)" for name in operator.takes]
+    return {"reads": [*operator.reads, *takes], "adds": [describe(column) for column in columns_of(operator)]}
 
 
 def _type_name(schema: dict[str, Any], definitions: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
-from ..operators.base import Extractor, Operator, RowOperator
+from ..operators.base import ByRow, Operator
 from ..operators.source import open_source
 from ..operators.source.base import Rows, Scan, Shard, Source
 from ..schemas.corpus import shard_name
@@ -211,7 +211,7 @@ def _checked(plan: Plan, shards: ShardList | None, corpus: Store | None) -> Chec
 
 def _resources(operator: Operator) -> str:
     needs = operator.needs
-    gpu = f", {needs.gpus:g} GPU" if isinstance(operator, RowOperator | Extractor) and operator.models else ""
+    gpu = f", {needs.gpus:g} GPU" if isinstance(operator, ByRow) and operator.models else ""
     return f"{needs.cpus:g} CPU{gpu}, {needs.memory_gb:g} GB"
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ..operators.base import Batch
 from ..operators.decode import RowError
 from ..schemas.corpus import FETCHED, State
-from .call import Caller, ContractError, fetching
+from .call import Caller, ContractError
 from .findings import Report, entries, write_errors
 from .keep import Mask
 from .plan import FetchStep
@@ -30,8 +30,8 @@ def fetch(caller: Caller, step: FetchStep, alive: Mask, report: Report) -> None:
     view = caller.view
     todo = np.flatnonzero(alive & ~view.scores(step).known)
     columns, errors = _asked(view, step)
-    for place in [place for place in errors if not alive[place]]:
-        del errors[place]
+    known = set(todo.tolist())
+    errors = {row: error for row, error in (errors | caller.poison(step)).items() if row in known}
     ready = np.isin(todo, list(errors), invert=True)
     for asked, column in columns.items():
         if asked not in step.takes:
@@ -45,7 +45,7 @@ def fetch(caller: Caller, step: FetchStep, alive: Mask, report: Report) -> None:
             take = pa.array(rows)
             table = pa.table({asked: column.take(take) for asked, column in columns.items()})
             batch = Batch(table, budgets=caller.budgets)
-            for places, values in fetching(step, batch):
+            for places, values in caller.fetch(step, batch, rows):
                 fetched.add(places, values)
             errors |= {int(rows[i]): error for i, error in batch.failures.items()}
             fetched.check()

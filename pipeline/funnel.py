@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..schemas.corpus import Manifest, StepTotals
 
-_HEAD = ("step", "rows in", "dropped", "share", "made", "seconds")
+_HEAD = ("step", "rows in", "documents", "dropped", "share", "made", "seconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,11 @@ class Funnel:
     def kept(self) -> int:
         """Rows that stayed."""
         return self.manifest.kept
+
+    @property
+    def documents(self) -> int | None:
+        """Where the rows that stayed are nodes: the documents that they make."""
+        return self.manifest.documents
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -66,6 +71,7 @@ class Funnel:
             "recipe": self.manifest.name,
             "rows_in": self.rows_in,
             "kept": self.kept,
+            **({"documents": self.documents} if self.documents is not None else {}),
             "dropped": self.dropped,
             "made": self.made,
             "errors": self.errors,
@@ -76,13 +82,15 @@ class Funnel:
         }
 
     def _rows(self) -> list[tuple[str, ...]]:
-        """The table's head and rows. Nobody sees a column for rows made where there is no extractor."""
+        """The table's head and rows. Nobody sees a column for what the recipe does not make."""
+        documents = f"{self.documents:,}" if self.documents is not None else ""
         rows: list[tuple[str, ...]] = [
             _HEAD,
             *(
                 (
                     line.step,
                     f"{line.rows_in:,}",
+                    f"{line.documents_in:,}" if line.documents_in is not None else "",
                     f"{line.dropped:,}" if line.rules or line.dropped else "",
                     f"{line.dropped / line.rows_in:.1%}" if line.dropped else "",
                     f"{line.made:,}" if line.made is not None else "",
@@ -90,10 +98,11 @@ class Funnel:
                 )
                 for line in self.steps
             ),
-            ("kept", f"{self.kept:,}", "", self._kept_share(), "", f"{self.seconds:.1f}"),
+            ("kept", f"{self.kept:,}", documents, "", self._kept_share(), "", f"{self.seconds:.1f}"),
         ]
-        made = _HEAD.index("made")
-        return rows if self.made else [row[:made] + row[made + 1 :] for row in rows]
+        unused = ["made"] * (not self.made) + ["documents"] * all(line.documents_in is None for line in self.steps)
+        shown = [i for i, name in enumerate(_HEAD) if name not in unused]
+        return [tuple(row[i] for i in shown) for row in rows]
 
     def _kept_share(self) -> str:
         """Of the rows in, or of those that the last extractor made."""
@@ -103,7 +112,8 @@ class Funnel:
     def table(self) -> Table:
         """For rich."""
         made = "".join(f"{rows:,} made by {step}, " for step, rows in self.made.items())
-        title = f"{self.manifest.name}: {self.rows_in:,} rows in, {made}{self.kept:,} kept"
+        of_documents = f" in {self.documents:,} documents" if self.documents is not None else ""
+        title = f"{self.manifest.name}: {self.rows_in:,} rows in, {made}{self.kept:,} kept{of_documents}"
         head, *lines, last = self._rows()
         table = Table(title=title, title_justify="left")
         for name in head:

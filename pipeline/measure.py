@@ -21,7 +21,7 @@ from ..operators.decode import RowError
 from ..operators.images import ImageStore
 from ..operators.source.base import Images, Rows
 from ..schemas.corpus import ROW, STATE, State
-from .call import Caller, Columns
+from .call import CAREFUL_ROWS, Caller, Columns
 from .children import lines_of, making
 from .fetch import fetch
 from .findings import Report, entries, write_errors
@@ -35,7 +35,6 @@ from .shard import ShardView, selected, walk
 LOAD_SLOTS = 16  # images fetched at a time
 PART_BYTES = 64 << 20  # encoded images in memory at a time
 PART_PIXELS = 16 << 20  # 64 MB of RGB (Pillow takes four bytes a pixel); more at a time was slower
-CAREFUL_ROWS = 64
 FIRST_ROWS = 16  # parents that an extractor is given, until it is known how much it makes of each
 EXTRACT_ROWS = 256  # parents at a time at most,
 EXTRACT_BYTES = 16 << 20  # and fewer where what is made of them would take more than that
@@ -289,12 +288,8 @@ class _Run:
                 ready &= sizes[window.first + rows] >= 0
             else:
                 ready &= ~window.columns[column].is_null().to_numpy(zero_copy_only=False)[rows]
-        if self.careful:
-            poison = self.careful.poison.get(step.label, {})
-            for row in rows.tolist():
-                if window.first + row in poison:
-                    kind = poison[window.first + row]
-                    errors[row] = RowError(kind, f"{step.label} on this row: {kind.replace('_', ' ')}")
+        poison = self.caller.poison(step)
+        errors |= {row: poison[window.first + row] for row in rows.tolist() if window.first + row in poison}
         if errors:
             ready &= ~np.isin(rows, list(errors))
         return errors, rows[ready]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -21,30 +21,23 @@ from .scores import version_path
 from .shard import ShardView
 
 AT_ONCE = 256  # documents
-NODES = 4096  # nodes of them, unless one document has more
+NODES = 4096  # of them, unless one document has more
 NODES_WITH_IMAGES = 64  # where their images are in memory
 
 
 def measure_documents(caller: Caller, step: DocumentStep, alive: Mask, report: Report) -> None:
     """Measure the documents that have a node alive and no entry for these nodes; commit."""
-    view, documents = caller.view, caller.view.documents
-    assert documents is not None
+    view = caller.view
     scores = view.scores(step, alive)
     caller.load(step)
     began = time.perf_counter()
+    measuring = _Measuring(caller, step, alive)
     tables, errors = [], list[Entry]()
-    images = _Images(view) if "image" in step.reads.values() else None
-    texts = documents.texts(view.column(step.reads["text"]), alive) if _joins(step) else None
-    for some in _parts(documents, alive, scores.missing, NODES if images is None else NODES_WITH_IMAGES):
-        if isinstance(step.operator, DocumentOperator):
-            found, failed = _whole(caller, step, documents, alive, some, images)
-        else:
-            found, failed = _as_rows(caller, step, documents, texts, some)
-        names = documents.names[some]
-        states = [_state(failed.get(i), known) for i, known in enumerate(found.pop("known").to_pylist())]
+    for some in measuring.parts(scores.missing):
+        states, columns, failed = measuring.measured(some)
+        names = measuring.documents.names[some]
         about = {"row": pa.array(names, pa.int32()), "state": pa.array(states, pa.string())}
-        about["nodes"] = pa.array(scores.digests[some], pa.int64())
-        tables.append(pa.table(about | found))
+        tables.append(pa.table({**about, "nodes": pa.array(scores.digests[some], pa.int64()), **columns}))
         told = sorted(failed)
         errors += entries(names[told].tolist(), [failed[i] for i in told])
         report.measured[step.label] += sum(state != State.NOT_APPLICABLE.value for state in states)
@@ -55,15 +48,86 @@ def measure_documents(caller: Caller, step: DocumentStep, alive: Mask, report: R
     report.seconds[step.label] += time.perf_counter() - began
 
 
-def _state(error: RowError | None, known: bool) -> str:
-    if error is None:
-        return (State.MEASURED if known else State.NOT_APPLICABLE).value
-    return (State.FAILED_TRANSIENT if error.transient else State.FAILED).value
+class _Measuring:
+    """One step over the documents of one shard."""
 
+    def __init__(self, caller: Caller, step: DocumentStep, alive: Mask) -> None:
+        self.caller, self.step, self.alive, self.view = caller, step, alive, caller.view
+        assert self.view.documents is not None
+        self.documents: Documents = self.view.documents
+        self.images = _Images(self.view) if "image" in step.reads.values() else None
+        self.texts: pa.Array = None
+        if not isinstance(step.operator, DocumentOperator) and "text" in step.reads:
+            self.texts = self.documents.texts(self.view.column(step.reads["text"]), alive)
 
-def _joins(step: DocumentStep) -> bool:
-    """Does it read documents' texts, their paragraphs joined?"""
-    return not isinstance(step.operator, DocumentOperator) and "text" in step.reads
+    def parts(self, missing: np.ndarray) -> Iterator[np.ndarray]:
+        """Runs of documents that are measured together: of so many nodes at most, a document at least."""
+        limit = NODES if self.images is None else NODES_WITH_IMAGES
+        nodes = np.bincount(self.documents.of[self.alive], minlength=len(self.documents))[missing]
+        start = held = 0
+        for i, count in enumerate(nodes.tolist()):
+            if i > start and (held + count > limit or i - start == AT_ONCE):
+                yield missing[start:i]
+                start, held = i, 0
+            held += count
+        yield missing[start:]
+
+    def measured(self, some: np.ndarray) -> tuple[list[str], dict[str, pa.Array], dict[int, RowError]]:
+        """The states and columns of some documents, and those that failed."""
+        poison = self.caller.poison(self.step)
+        failed = {i: poison[place] for i, place in enumerate(some.tolist()) if place in poison}
+        asked = np.setdiff1d(np.arange(len(some)), list(failed))
+        values: dict[str, pa.Array] = {}
+        place = np.full(len(some), -1, np.int64)
+        if len(asked):
+            whole = isinstance(self.step.operator, DocumentOperator)
+            batch, ready = self._nodes(some[asked]) if whole else self._rows(some[asked])
+            asked = asked[ready]
+        if len(asked):
+            values, wrong = self.caller.call(self.step, batch, some[asked])
+            failed |= {int(asked[i]): error for i, error in wrong.items()}
+            place[asked] = np.arange(len(asked))
+        states = np.where(place >= 0, State.MEASURED.value, State.NOT_APPLICABLE.value).astype(object)
+        for i, error in failed.items():
+            states[i] = (State.FAILED_TRANSIENT if error.transient else State.FAILED).value
+        place[[i for i, error in failed.items() if not error.keeps_values]] = -1
+        take = pa.array(place, mask=place < 0)
+        columns = {
+            column.name: values[column.name].take(take) if values else pa.nulls(len(some), column.type)
+            for column in schema_of(self.step)
+            if column.name in {added.name for added in self.step.added}
+        }
+        return states.tolist(), columns, failed
+
+    def _nodes(self, some: np.ndarray) -> tuple[DocumentBatch, np.ndarray]:
+        """Documents as an operator for documents is given them."""
+        nodes = np.flatnonzero(self.alive & np.isin(self.documents.of, some))
+        starts = np.append(np.searchsorted(self.documents.of[nodes], some), len(nodes))
+        columns = {asked: self.view.take(name, nodes) for asked, name in self.step.reads.items() if name != "image"}
+        table = pa.table(columns or {"row": pa.array(nodes, pa.int32())})
+        images = slots = None
+        if self.images is not None:
+            loaded = self.images.load(nodes)
+            images = ImageStore(loaded)
+            slots = np.array([i if i in loaded else -1 for i in range(len(nodes))], np.int64)
+        batch = Batch(table, images, slots, self.caller.on_gpu, self.caller.budgets)
+        return DocumentBatch(batch, starts), np.arange(len(some))
+
+    def _rows(self, some: np.ndarray) -> tuple[Batch, np.ndarray]:
+        """Documents as rows, those that have all that the operator reads."""
+        columns = {}
+        for asked, name in self.step.reads.items():
+            joined = asked == "text"
+            columns[asked] = self.texts.take(pa.array(some)) if joined else self._of_documents(name, some)
+        ready = np.ones(len(some), bool)
+        for asked, column in columns.items():
+            ready &= np.asarray(column.is_valid()) | (asked in self.step.takes)
+        rows = np.flatnonzero(ready)
+        table = pa.table(columns).take(pa.array(rows))
+        return Batch(table, None, None, self.caller.on_gpu, self.caller.budgets), rows
+
+    def _of_documents(self, name: str, some: np.ndarray) -> pa.Array:
+        return self.view.take(name, self.documents.starts[some])
 
 
 class _Images:
@@ -83,61 +147,3 @@ class _Images:
             if slot >= 0:
                 found[i] = self._rows.images.load([slot])[0]
         return found
-
-
-def _parts(documents: Documents, alive: Mask, missing: np.ndarray, limit: int) -> list[np.ndarray]:
-    """Runs of documents that are measured together, of up to `limit` nodes, a document at least."""
-    nodes = np.bincount(documents.of[alive], minlength=len(documents))[missing]
-    parts, start, held = [], 0, 0
-    for i, count in enumerate(nodes.tolist()):
-        if i > start and (held + count > limit or i - start == AT_ONCE):
-            parts.append(missing[start:i])
-            start, held = i, 0
-        held += count
-    return [*parts, missing[start:]]
-
-
-def _whole(
-    caller: Caller, step: DocumentStep, documents: Documents, alive: Mask, some: np.ndarray, images: _Images | None
-) -> tuple[dict[str, pa.Array], dict[int, RowError]]:
-    """By an operator for documents: what it found of some, and those that failed."""
-    view = caller.view
-    nodes = np.flatnonzero(alive & np.isin(documents.of, some))
-    starts = np.searchsorted(documents.of[nodes], np.append(some, some[-1] + 1))
-    starts[-1] = len(nodes)
-    columns = {asked: view.take(name, nodes) for asked, name in step.reads.items() if name != "image"}
-    table = pa.table(columns or {"row": pa.array(nodes, pa.int32())})
-    store = slots = None
-    if images is not None:
-        loaded = images.load(nodes)
-        store, slots = ImageStore(loaded), np.array([i if i in loaded else -1 for i in range(len(nodes))], np.int64)
-    batch = DocumentBatch(Batch(table, store, slots, caller.on_gpu, caller.budgets), starts)
-    found, failed = caller.call(step, batch, some)
-    return found | {"known": pa.array([True] * len(some))}, dict(failed)
-
-
-def _as_rows(
-    caller: Caller, step: DocumentStep, documents: Documents, texts: Any, some: np.ndarray
-) -> tuple[dict[str, pa.Array], dict[int, RowError]]:
-    """By an operator for rows: each document is one."""
-    view = caller.view
-    columns = {}
-    for asked, name in step.reads.items():
-        own = texts is None or asked != "text"
-        columns[asked] = view.take(name, documents.starts[some]) if own else texts.take(pa.array(some))
-    ready = np.ones(len(some), bool)
-    for asked, column in columns.items():
-        ready &= np.asarray(column.is_valid()) | (asked in step.takes)
-    rows = np.flatnonzero(ready)
-    found = {added.name: pa.nulls(len(some), added.type) for added in step.added}
-    failed: dict[int, RowError] = {}
-    if len(rows):
-        batch = Batch(pa.table(columns).take(pa.array(rows)), None, None, caller.on_gpu, caller.budgets)
-        values, wrong = caller.call(step, batch, some[rows])
-        failed = {int(rows[i]): error for i, error in wrong.items()}
-        place = np.full(len(some), -1, np.int64)
-        place[rows] = np.arange(len(rows))
-        place[[i for i, error in failed.items() if not error.keeps_values]] = -1
-        take = pa.array(place, mask=place < 0)
-        found = {name: value.take(take) for name, value in values.items()}
-    return found | {"known": pa.array(ready)}, failed

@@ -107,10 +107,13 @@ class _Planner:
 
     def _place(self, i: int, step: Step, operator: Operator) -> Place:
         """What the step reads and adds there, and what decides its numbers."""
+        on_documents = isinstance(operator, DocumentOperator) or step.on == "document"
+        if on_documents and self.nodes is None:
+            message = f"{step.operator} measures documents, and there are none here: page.document makes some"
+            raise self.source.error(message, "steps", i, step.operator)
         names = self._names(i, step, operator)
         reads = {name: self._version(i, step.operator, name) for name in operator.reads}
         takes = {name: self.view[name] for name in operator.takes if name in self.view and name not in reads}
-        on_documents = isinstance(operator, DocumentOperator) or step.on == "document"
         if on_documents:
             self._check_documents(i, step, operator, {**reads, **takes})
         elif not isinstance(operator, CorpusOperator):
@@ -159,9 +162,7 @@ class _Planner:
 
     def _check_documents(self, i: int, step: Step, operator: Operator, reads: Mapping[str, str]) -> None:
         """Documents can be measured where there are any, by what a document has."""
-        if self.nodes is None:
-            message = f"{step.operator} measures documents, and there are none here: page.document makes some"
-            raise self.source.error(message, "steps", i, step.operator)
+        assert self.nodes is not None
         if isinstance(operator, Extractor | FetchOperator):
             message = f"{step.operator} goes from row to row: `on: document` is for what measures"
             raise self.source.error(message, "steps", i, step.operator, "on")

@@ -36,7 +36,7 @@ class Read(Strict):
     drop: tuple[str, ...] = Field((), strict=False, description="columns to leave out")
     root: str | None = Field(None, description="folder that paths in a table must not leave; default: the table's own")
     urls_of: Literal["pages", "images"] | None = Field(None, description="what the URLs lead to; default: pages")
-    base: str | None = Field(None, description="what file names in a cdx or a .paths list are below: URL, s3:// or folder")
+    base: str | None = Field(None, description="what names in a cdx or a .paths list are below: URL, s3:// or folder")
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,17 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageOps
 
-from cupel.operators.base import Batch, Extractor, Model, Resources, RowOperator, operator
+from cupel.operators.base import (
+    Batch,
+    DocumentExtractor,
+    DocumentOperator,
+    Extractor,
+    FetchOperator,
+    Model,
+    Resources,
+    RowOperator,
+    operator,
+)
 from cupel.operators.decode import Pixels, RowError
 from cupel.schemas.fields import field
 
@@ -247,3 +259,109 @@ class Listed(RowOperator):
     def __call__(self, batch: Batch) -> dict[str, list[bool]]:
         lines = set(Path(self.path).read_text().splitlines())
         return {"listed": [text in lines for text in batch.column("text").to_pylist()]}
+
+
+@operator
+class Page(DocumentExtractor):
+    """Makes a document of a text: paragraphs and images (IMG:address) between bars."""
+
+    column: str = "text"
+    adds = (
+        field("kind", pa.string(), "text or image"),
+        field("text", pa.string(), "the paragraph"),
+        field("image_url", pa.string(), "the image's address"),
+    )
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    @property
+    def uses_up(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    def __call__(self, batch: Batch) -> tuple[np.ndarray, dict[str, list[object]]]:
+        pages = batch.column(self.column).to_pylist()
+        pages = [page.decode() if isinstance(page, bytes) else page for page in pages]
+        nodes = [(i, node) for i, page in enumerate(pages) for node in page.split("|") if node]
+        kinds = ["image" if node.startswith("IMG:") else "text" for _, node in nodes]
+        paired = list(zip(kinds, nodes, strict=True))
+        return np.array([i for i, _ in nodes], np.int64), {
+            "kind": kinds,
+            "text": [node if kind == "text" else None for kind, (_, node) in paired],
+            "image_url": [node[4:] if kind == "image" else None for kind, (_, node) in paired],
+        }
+
+
+@operator
+class Longest(DocumentOperator):
+    """The longest paragraph of a document, and which paragraphs are as long; misbehaves on words in capitals."""
+
+    reads = ("kind", "text")
+    adds = (
+        field("longest", pa.int32(), "characters of the longest paragraph", unit="characters"),
+        field("seen", pa.int32(), "nodes that it was given", unit="nodes"),
+    )
+    adds_to_nodes = (field("is_longest", pa.bool_(), "is it the longest of its document?"),)
+
+    def __call__(self, nodes: Batch, starts: np.ndarray) -> dict[str, list[object]]:
+        texts = nodes.column("text").to_pylist()
+        for i, text in enumerate(texts):
+            if text and "FAIL" in text:
+                nodes.fail(i, RowError("no_words", "asked to"))
+            if text and "KILL" in text:
+                os._exit(1)
+            if text and "RAISE" in text:
+                raise ZeroDivisionError("asked to")
+        documents = [texts[start:stop] for start, stop in itertools.pairwise(starts)]
+        longest = [max((len(text) for text in texts if text is not None), default=None) for texts in documents]
+        return {
+            "longest": longest,
+            "seen": np.diff(starts),
+            "is_longest": [
+                None if text is None else len(text) == most
+                for texts, most in zip(documents, longest, strict=True)
+                for text in texts
+            ],
+        }
+
+
+@operator
+class Brings(FetchOperator):
+    """Draws the picture that an address names (a number), last row first; `gone` is not there, `slow` times out."""
+
+    asks_hosts = False
+    reads = ("image_url",)
+    adds = (
+        field("image", pa.large_binary(), "the picture", unit="bytes"),
+        field("brought", pa.string(), "ok, or why there is none"),
+    )
+
+    def __call__(self, batch: Batch) -> Iterator[tuple[np.ndarray, dict[str, list[object]]]]:
+        urls = batch.column("image_url").to_pylist()
+        for start in range(len(urls) - 1, -1, -3):
+            rows = range(start, max(-1, start - 3), -1)
+            found = [self._one(batch, row, urls[row]) for row in rows]
+            yield np.array(rows), {"image": [image for image, _ in found], "brought": [why for _, why in found]}
+
+    def _one(self, batch: Batch, row: int, url: str) -> tuple[bytes | None, str]:
+        for word, transient in (("gone", False), ("slow", True)):
+            if url.startswith(word):
+                batch.fail(row, RowError(f"{word}_host", url, transient=transient), keep_values=True)
+                return None, word
+        held = io.BytesIO()
+        Image.effect_noise((40 + int(url), 30), 60).convert("L").point(lambda _: int(url) % 256).save(held, "PNG")
+        return held.getvalue(), "ok"
+
+
+@operator
+class BringsText(FetchOperator):
+    """Brings a text as bytes."""
+
+    asks_hosts = False
+    reads = ("text",)
+    adds = (field("html", pa.large_binary(), "the text", unit="bytes"),)
+
+    def __call__(self, batch: Batch) -> Iterator[tuple[np.ndarray, dict[str, list[object]]]]:
+        for row, text in enumerate(batch.column("text").to_pylist()):
+            yield np.array([row]), {"html": [text.encode()]}

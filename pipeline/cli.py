@@ -162,16 +162,16 @@ def export(
         str, typer.Argument(metavar="CUT", callback=given, help="A cut's folder, or a corpus with one cut.")
     ],
     to: Annotated[
-        Literal["webdataset", "parquet", "uids"],
+        Literal["webdataset", "parquet", "uids", "obelics", "mmc4"],
         typer.Option(
-            "--to", help="webdataset: tars that open_clip reads; parquet: the curated files; uids: DataComp's array."
+            "--to",
+            help="webdataset: tars that open_clip reads; parquet: the curated files; uids: DataComp's array; "
+            "obelics, mmc4: documents as these have them.",
         ),
     ],
     out: Annotated[
         str,
-        typer.Option(
-            "--out", "-o", metavar="OUT", callback=given, help="Folder for webdataset and parquet, .npy file for uids."
-        ),
+        typer.Option("--out", "-o", metavar="OUT", callback=given, help="A folder; for uids an .npy file."),
     ],
     as_json: JsonOpt = False,
 ) -> None:
@@ -189,6 +189,8 @@ def export(
     for lack in ("image", "text"):
         if result.get(f"without_{lack}"):
             print(f"{result[f'without_{lack}']:,} of them without {'an' if lack == 'image' else 'a'} {lack}")
+    if result.get("unmatched"):
+        print(f"{result['unmatched']:,} images left out: no sentence was matched with them")
     return None
 
 

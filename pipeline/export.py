@@ -1,4 +1,5 @@
-"""Hand a cut to other programs: tar shards for open_clip and webdataset, Parquet files, DataComp's uid array.
+"""Hand a cut to other programs: tar shards for open_clip and webdataset, Parquet files, DataComp's uid array; documents
+as OBELICS's or MMC4's, too.
 
 Each file appears under its name when it is whole, on a disk as on S3; the same cut gives the same bytes.
 """
@@ -6,9 +7,7 @@ Each file appears under its name when it is whole, on a disk as on S3; the same 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import math
 import os
 import re
 import tarfile
@@ -16,31 +15,32 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..schemas.corpus import Manifest
+from .export_documents import OBELICS, add_samples, as_mmc4, as_obelics, check_documents, check_matched
+from .members import add, plain, suffix_of
 from .read import CorpusError
 from .store import TEMPORARY, Store, open_store
 
-# What open_clip looks for: jpg, png, jpeg, webp. The others are told from them, so that no loader takes them for one.
-_MAGIC = (
-    (re.compile(rb"\xff\xd8\xff"), "jpg"),
-    (re.compile(rb"\x89PNG"), "png"),
-    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "webp"),
-    (re.compile(rb"GIF8"), "gif"),
-    (re.compile(rb".{4}ftypavi[fs]", re.DOTALL), "avif"),
-)
 _UID = re.compile(r"[0-9a-fA-F]{32}")
 _UIDS = np.dtype("u8,u8")
 _CHUNK_BYTES = 8 << 20
+Form = Literal["webdataset", "parquet", "uids", "obelics", "mmc4"]
+_SUFFIXES: Final[dict[Form, str]] = {
+    "webdataset": "{:05d}.tar",
+    "parquet": "{:08d}.parquet",
+    "obelics": "{:08d}.parquet",
+    "mmc4": "{:05d}.jsonl",
+}
 
 
-def export_cut(cut: str, to: Literal["webdataset", "parquet", "uids"], out: str) -> dict[str, int]:
-    """Write a cut's rows in another form; returns the number of rows and files, and of tar rows that lack something.
+def export_cut(cut: str, to: Form, out: str) -> dict[str, int]:
+    """Write a cut's rows in another form; returns the number of rows and files, and of those that lack something.
 
     `out` is a folder, for uids a file; local or s3://. Raises CorpusError when there is no such cut, when it was run
     with --no-write (which does for uids), or when `out` holds other files.
@@ -55,14 +55,22 @@ def export_cut(cut: str, to: Literal["webdataset", "parquet", "uids"], out: str)
     if not manifest.wrote_images:
         raise CorpusError(f"{cut} was run with --no-write; run the recipe without it first")
     files = [entry for entry in listed if entry["path"].startswith("curated/")]
-    names = [f"{i:05d}.tar" if to == "webdataset" else f"{i:08d}.parquet" for i in range(len(files))]
+    names = [_SUFFIXES[to].format(i) for i in range(len(files))]
+    if to == "mmc4":  # its images stand in a tar beside each file of lines
+        names += [name.replace(".jsonl", ".images.tar") for name in names]
     target = open_store(out)
     _refuse_others(target, names)
-    counts = Counter(rows=0, files=len(files))
-    for name, entry in zip(names, files, strict=True):
+    counts = Counter(rows=0, files=len(names))
+    for name, entry in zip(names, files, strict=False):
+        path = folder + str(entry["path"])
         with target.writing(name, replace=True) as file:
             if to == "webdataset":
-                counts.update(_write_tar(store, folder + entry["path"], file, name.removesuffix(".tar")))
+                counts.update(_write_tar(store, path, file, name.removesuffix(".tar")))
+            elif to == "obelics":
+                counts["rows"] += _write_obelics(store, path, file)
+            elif to == "mmc4":
+                with target.writing(name.replace(".jsonl", ".images.tar"), replace=True) as images:
+                    counts.update(_write_mmc4(store, path, file, images))
             else:
                 counts["rows"] += _copy(store, folder, entry, file)
     return dict(counts)
@@ -103,45 +111,59 @@ def _batches(store: Store, path: str, columns: Sequence[str] | None = None) -> I
 
 
 def _write_tar(store: Store, path: str, file: Path, name: str) -> dict[str, int]:
-    """One curated file as one tar: NAME-ROW.jpg .txt .json per row, with no clock or user in it; counts of rows."""
-    counts = {"rows": 0, "without_image": 0, "without_text": 0}
+    """One curated file as one tar: NAME-ROW.jpg .txt .json per row, with no clock or user in it; counts of rows.
+
+    Of documents: NAME-ROW.json with NAME-ROW.0.jpg and so on.
+    """
+    counts: Counter[str] = Counter(rows=0, without_image=0)
     with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as tar:
         for batch in _batches(store, path):
+            if "nodes" in batch.schema.names:
+                counts.update(add_samples(tar, batch, name, counts["rows"]))
+                continue
             for row in batch.to_pylist():
                 key = f"{name}-{counts['rows']:06d}"
                 image, text = row.pop("image", None), row.get("text")
                 if image is not None:
-                    _add(tar, f"{key}.{_suffix(image)}", image)
+                    add(tar, f"{key}.{suffix_of(image)}", image)
                 if text is not None:
-                    _add(tar, f"{key}.txt", text.encode())
-                _add(tar, f"{key}.json", json.dumps(_plain(row), ensure_ascii=False).encode())
+                    add(tar, f"{key}.txt", text.encode())
+                add(tar, f"{key}.json", json.dumps(plain(row), ensure_ascii=False).encode())
                 counts["rows"] += 1
                 counts["without_image"] += image is None
                 counts["without_text"] += text is None
     return counts
 
 
-def _suffix(image: bytes) -> str:
-    return next((suffix for magic, suffix in _MAGIC if magic.match(image)), "bin")
+# Documents
 
 
-def _plain(value: object) -> object:
-    """What JSON can hold: bytes as hex, NaN and infinity as null, dates and the like as text."""
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
-    return value.hex() if isinstance(value, bytes) else str(value)
+def _write_obelics(store: Store, path: str, file: Path) -> int:
+    """A curated file of documents as one of OBELICS's; its rows."""
+    rows = 0
+    with pq.ParquetWriter(file, OBELICS, compression="zstd") as writer:
+        for batch in _batches(store, path):
+            check_documents(batch.schema)
+            writer.write_batch(as_obelics(batch))
+            rows += batch.num_rows
+    return rows
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(data)
-    tar.addfile(member, io.BytesIO(data))
+def _write_mmc4(store: Store, path: str, file: Path, images: Path) -> dict[str, int]:
+    """A curated file of documents as lines of MMC4's, their images in a tar; counts of rows and of images left out."""
+    counts: Counter[str] = Counter(rows=0, unmatched=0)
+    written: set[str] = set()
+    with file.open("wb") as lines, tarfile.open(images, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for batch in _batches(store, path):
+            check_matched(batch.schema)
+            for document in as_mmc4(batch):
+                lines.write(document.line)
+                for name, image in document.images.items():
+                    if name not in written:
+                        add(tar, name, image)
+                        written.add(name)
+                counts.update(rows=1, unmatched=document.unmatched)
+    return counts
 
 
 # Parquet

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cupel import Recipe, run
-from cupel.pipeline.export import _halves, _suffix, export_cut
+from cupel.pipeline.export import _halves, export_cut
 from cupel.pipeline.read import CorpusError
 from cupel.pipeline.store import TEMPORARY, open_store
 
@@ -126,7 +126,7 @@ def test_our_own_reader_reads_them(cut, tmp_path):
     ],
 )
 def test_suffixes_tell_what_the_bytes_are(data, suffix):
-    assert _suffix(data) == suffix
+    assert suffix_of(data) == suffix
 
 
 def test_parquet_is_what_was_curated(cut, tmp_path):

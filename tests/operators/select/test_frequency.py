@@ -26,5 +26,13 @@ def test_equals_a_counter_in_any_order(texts: list[str | None], seed: int) -> No
     assert found.rows() == [(shard, row, count[text]) for shard, row, _, text in rows if text is not None]
 
 
-def test_reads_its_column() -> None:
+def test_reads_its_columns() -> None:
     assert Frequency(column="image_url").reads == ("image_url",)
+    assert Frequency(column=("domain", "text")).reads == ("domain", "text")
+
+
+def test_values_of_several_columns_are_counted_together() -> None:
+    rows = [(0, i, "k", *pair) for i, pair in enumerate([("a", "x"), ("a", "y"), ("b", "x"), ("a", "x"), (None, "x")])]
+    table = pl.DataFrame(rows, schema=[*SCHEMA, "domain"], orient="row")
+    found = found_by(Frequency(column=("text", "domain")), table)
+    assert found["frequency"].to_list() == [2, 1, 1, 2]

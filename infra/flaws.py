@@ -70,3 +70,26 @@ def page(number: int) -> str:
         "<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head>\n"
         f"<body><h1>Not Found</h1><p>The picture /images/{number:04d}.jpg has moved.</p></body></html>\n"
     )
+
+
+def flawed_caption(kind: str, number: int, rng: Random) -> str | None:
+    """A caption of this kind; None where a page says nothing at all."""
+    match kind:
+        case "wrong_language":
+            sentences = list(FOREIGN.values())[number % len(FOREIGN)]
+            return sentences[number // len(FOREIGN) % len(sentences)]
+        case "too_short":
+            return SHORT[number % len(SHORT)]
+        case "boilerplate":
+            return BOILERPLATE[number % len(BOILERPLATE)]
+        case "word_repetition":
+            return repeat_words(rng)
+        case "symbol_soup":
+            return soup(rng)
+        case "gibberish":
+            return mash(rng)
+        case "empty_caption":
+            return ""
+        case "missing_caption":
+            return None
+    raise ValueError(f"no caption is flawed like that: {kind}")

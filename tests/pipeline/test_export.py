@@ -162,13 +162,13 @@ def test_an_export_that_was_killed_leaves_whole_files_only_and_can_be_repeated(c
     code = f"""
 import os, sys
 from cupel.pipeline import export
-add, calls = export._add, []
+add, calls = export.add, []
 def deadly(*args):
     calls.append(1)
     if len(calls) == 80:
         os._exit(9)
     add(*args)
-export._add = deadly
+export.add = deadly
 export.export_cut({cut!r}, "webdataset", sys.argv[1])
 """
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=False).returncode == 9

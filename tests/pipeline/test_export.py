@@ -22,6 +22,7 @@ from PIL import Image
 
 from cupel import Recipe, run
 from cupel.pipeline.export import _halves, export_cut
+from cupel.pipeline.members import suffix_of
 from cupel.pipeline.read import CorpusError
 from cupel.pipeline.store import TEMPORARY, open_store
 

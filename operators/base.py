@@ -21,7 +21,8 @@ import pyarrow as pa
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from .batch import Batch, Budgets, Model, Submit, forget_kept, loaded, run_here
+from .batch import Batch, Model, Submit, forget_kept, loaded, run_here
+from .crawl._budgets import Budgets
 from .frames import Frames
 
 __all__ = [

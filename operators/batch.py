@@ -6,11 +6,12 @@ import functools
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, ParamSpec, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from .crawl._budgets import Budgets
 from .decode import Header, Pixels, RowError
 from .images import ImageStore
 
@@ -78,10 +79,6 @@ def forget_kept() -> None:
 
 _KEPT: list[Callable[[], None]] = []
 Submit = Callable[[Model, np.ndarray], Callable[[], np.ndarray]]  # starts the call; returns how to get its result
-
-
-class Budgets(Protocol):
-    """How hard hosts may be asked by the whole cluster; see operators/crawl."""
 
 
 @kept

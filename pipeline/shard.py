@@ -57,7 +57,7 @@ class ShardView:
         self.plan, self.store, self.source, self.job, self.shard = plan, store, source, job, job.shard
         self.space = plan.spaces[0]
         self.numbers = self.places = np.arange(self.shard.rows)  # place -> number, and number -> place or -1
-        self._retry = job.retry
+        self._tried: set[int] = set()  # steps whose errors were tried again by now
         self._first_columns: dict[str, pa.Array] = {}
         self._scores: dict[int, Scores | DocumentScores] = {}
         self._ranks: dict[int, dict[str, pa.Array]] = {}
@@ -114,7 +114,8 @@ class ShardView:
     def scores(self, step: RowStep, alive: Mask | None = None) -> Any:
         """What is known of a step; of documents, where these nodes are alive when it comes."""
         if step.index not in self._scores:
-            retry = self._retry if step.index >= self.job.begin else frozenset()
+            again = step.index >= self.job.begin and step.index not in self._tried
+            retry = self.job.retry if again else frozenset()
             if isinstance(step, DocumentStep):
                 alive = walk(self, step.index).alive if alive is None else alive
                 self._scores[step.index] = self._document_scores(step, alive, retry)
@@ -193,11 +194,12 @@ class ShardView:
         found: np.ndarray = self.scores(step).sizes
         return found
 
-    def forget(self) -> None:
-        """New scores were committed: read them again, and try no error twice."""
-        self._scores.clear()
+    def forget(self, start: int, stop: int) -> None:
+        """What steps [start, stop) found was committed: read it and what follows again, and try no error twice."""
+        self._tried |= set(range(start, stop))
+        for index in [index for index in self._scores if index >= start]:
+            del self._scores[index]
         self._lines.clear()
-        self._retry = frozenset()
 
 
 def _own_name(step: FetchStep) -> str:

@@ -42,6 +42,10 @@ class Read(Strict):
     def _one_place(self) -> Self:
         if sum(place is not None for place in self.places.values()) != 1:
             raise ValueError(f"read needs exactly one of {', '.join(self.places)}")
+        if self.urls_of is not None and self.urls is None and self.input is None:
+            raise ValueError("urls_of goes with urls")
+        if self.base is not None and self.cdx is None and self.warc is None and self.input is None:
+            raise ValueError("base goes with cdx, or with warc where it is a .paths list")
         return self
 
     @property

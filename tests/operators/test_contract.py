@@ -22,16 +22,27 @@ from ray import cloudpickle
 from small_clip import make_clip, make_head
 
 from cupel.operators import registry
-from cupel.operators.base import Batch, CorpusOperator, Extractor, Operator, RowOperator
+from cupel.operators.base import (
+    Batch,
+    CorpusOperator,
+    DocumentExtractor,
+    DocumentOperator,
+    Extractor,
+    FetchOperator,
+    Operator,
+    RowOperator,
+)
 from cupel.operators.decode import RowError
 from cupel.operators.images import ImageStore
+from cupel.pipeline.planner import columns_of
+from cupel.schemas.document import NODE
 
 BREAKS_ITS_CONTRACT = "test.wrong_length"  # on purpose
 NAMES = [name for name in registry.names() if name != BREAKS_ITS_CONTRACT]
 OURS = [name for name in NAMES if not name.startswith("test.")]
 KINDS = {
     kind: [name for name in NAMES if issubclass(registry.find(name), kind)]
-    for kind in (RowOperator, CorpusOperator, Extractor)
+    for kind in (RowOperator, CorpusOperator, Extractor, DocumentExtractor, DocumentOperator, FetchOperator)
 }
 
 WHOLE = encoded(picture(1))
@@ -77,7 +88,7 @@ ROWS = range(len(TEXTS))
 # What operators may read; a new operator that reads something else adds a line.
 MODELS = (
     *("image.zero_shot", "image.head", "pair.clip_similarity", "pair.label_agreement"),
-    "pair.masked_clip_similarity",
+    *("pair.masked_clip_similarity", "document.image_text_assignment"),
 )
 COLUMNS = {
     "text": pl.Series([*TEXTS[:-3], TEXTS[0], None, ""], dtype=pl.String),
@@ -88,6 +99,15 @@ COLUMNS = {
     ),
     "face_boxes": pl.Series([[[0.1 * (i % 5), 0.2, 0.6, 0.7]] * (i % 3) for i in ROWS]),
     "text_polygons": pl.Series([[[0.1, 0.1, 0.8, 0.1 * (i % 4), 0.8, 0.5, 0.1, 0.5]] * (i % 3) for i in ROWS]),
+    "image_url": pl.Series([f"https://example.org/{'logo' if i % 3 else 'a'}/{i % 7}.png" for i in ROWS]),
+    "page_url": pl.Series([f"https://{'www.' * (i % 2)}example.org/{i}" for i in ROWS]),
+    "html": pl.Series(
+        [
+            f"<title>t</title><main><p>{text} and so many words here.<img src=/{i}.png alt=x></main>".encode()
+            for i, text in enumerate(TEXTS)
+        ],
+        dtype=pl.Binary,
+    ),
     "image_text": pl.Series(["a photo\nof THE Dog" if i % 2 else "" for i in ROWS]),
 }
 
@@ -114,6 +134,7 @@ def parameters(name: str, folder: Path) -> dict[str, object]:
         "select.decontaminate": {"reference": str(reference)},
         "select.balance": {"metadata": str(folder / "lines.txt")},
         "select.concept_quota": {"column": "text"},
+        "document.url_rules": {"substrings": "obelics"},
         "select.near_reference": {"reference": str(reference), "clusters": 2},
         "test.cuda_error": {"mark": str(folder / "lines.txt")},
         "test.listed": {"path": str(folder / "lines.txt")},
@@ -145,7 +166,7 @@ def test_documentation(name, make):
     schema = TypeAdapter(registry.find(name)).json_schema()
     for parameter, about in schema.get("properties", {}).items():
         assert about.get("description"), f"{parameter} says what it is"
-    for column in operator.adds:
+    for column in columns_of(operator):
         notes = {key.decode(): value.decode() for key, value in column.metadata.items()}
         assert notes["doc"], column.name
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
@@ -153,8 +174,10 @@ def test_documentation(name, make):
 
 
 def test_no_two_of_ours_add_a_column_of_one_name(make):
-    """Extractors apart: a child's column may take the place of its parent's."""
-    added = [column.name for name in OURS if name not in KINDS[Extractor] for column in make(name).adds]
+    """Extractors and what fetches apart: a child's column may take the place of its parent's, and what is told of
+    fetched images is told of fetched pages."""
+    apart = {*KINDS[Extractor], *KINDS[FetchOperator]}
+    added = [column.name for name in OURS if name not in apart for column in columns_of(make(name))]
     assert sorted(set(added)) == sorted(added)
     assert all(name.isidentifier() and name == name.lower() for name in added)
 
@@ -181,7 +204,8 @@ def measured(operator: RowOperator, rows: Sequence[int]) -> dict[int, tuple[obje
 def batch_of(operator: Operator, rows: Sequence[int]) -> Batch:
     reads = {"text": pa.array([TEXTS[row] for row in rows], pa.string()), "row": pa.array(rows, pa.int32())}
     taken = pa.array(rows, pa.int32())
-    reads |= {name: COLUMNS[name].to_arrow().take(taken) for name in operator.reads if name not in ("text", "image")}
+    asked = [name for name in (*operator.reads, *operator.takes) if name not in ("text", "image")]
+    reads |= {name: COLUMNS[name].to_arrow().take(taken) for name in asked if name in COLUMNS}
     return Batch(pa.table(reads), ImageStore(dict(enumerate(IMAGES))), np.array(rows, np.int64))
 
 
@@ -239,7 +263,7 @@ def extracted(operator: Extractor, rows: Sequence[int]) -> dict[int, list[tuple[
     return of_row | {rows[i]: [(error.kind,)] for i, error in batch.failures.items()}
 
 
-@pytest.mark.parametrize("name", KINDS[Extractor])
+@pytest.mark.parametrize("name", [name for name in KINDS[Extractor] if not registry.find(name).asks_hosts])
 def test_a_rows_children_are_its_own(name, make):
     operator = make(name)
     assert set(operator.reads) <= {"image", *COLUMNS}, "draw what it reads in COLUMNS"
@@ -253,6 +277,66 @@ def test_a_rows_children_are_its_own(name, make):
     assert repr({row: shuffled[row] for row in ROWS}) == repr(whole), "the order does not matter"
     assert repr({row: extracted(operator, [row])[row] for row in ROWS}) == repr(whole), "nor do the neighbours"
     assert extracted(operator, []) == {}
+
+
+@pytest.mark.parametrize("name", KINDS[DocumentExtractor])
+def test_nodes_are_texts_and_images(name, make):
+    operator = make(name)
+    operator.setup()
+    types = {column.name: column.type for column in operator.adds}
+    assert all(types[name] == NODE.field(name).type for name in types if name in NODE.names)
+    assert {"kind", "text", "image_url"} <= set(types)
+    _, found = operator(batch_of(operator, ROWS))
+    kinds, texts, urls = ([*map(_plain, found[name])] for name in ("kind", "text", "image_url"))
+    assert set(kinds) <= {"text", "image"}
+    for kind, text, url in zip(kinds, texts, urls, strict=True):
+        assert (text is None, url is None) == ((False, True) if kind == "text" else (True, False))
+
+
+def _plain(value: object) -> object:
+    return value.as_py() if isinstance(value, pa.Scalar) else value
+
+
+def of_documents(operator: DocumentOperator, documents: Sequence[Sequence[int]]) -> list[tuple[object, ...]]:
+    """What is found of documents, given the rows that are their nodes: odd ones are images, even ones texts."""
+    nodes = [row for rows in documents for row in rows]
+    image = np.array(nodes, np.int64) % 2 == 1
+    taken = pa.array(nodes, pa.int32())
+    columns = {
+        "kind": pa.array(["image" if is_image else "text" for is_image in image], pa.string()),
+        "text": pa.array(
+            [None if is_image else TEXTS[row] for row, is_image in zip(nodes, image, strict=True)], pa.string()
+        ),
+        "image_url": COLUMNS["image_url"].to_arrow().take(pa.array(nodes, pa.int32(), mask=~image)),
+        "row": taken,
+    }
+    images = ImageStore({i: IMAGES[row % 6] for i, row in enumerate(nodes)})
+    slots = np.where(image, np.arange(len(nodes)), -1)
+    starts = np.cumsum([0, *map(len, documents)])
+    asked = {name: columns[name] for name in (*operator.reads, "row") if name in columns}
+    found = operator(Batch(pa.table(asked), images, slots), starts)
+    assert sorted(found) == sorted(added.name for added in columns_of(operator))
+    lists = [[] for _ in documents]
+    for added in columns_of(operator):
+        values = found[added.name]
+        values = values.cast(added.type) if isinstance(values, pa.Array) else pa.array(values, added.type)
+        of_node = added in operator.adds_to_nodes
+        assert len(values) == (len(nodes) if of_node else len(documents)), added.name
+        for i, each in enumerate(lists):
+            each.append(values[starts[i] : starts[i + 1]].to_pylist() if of_node else values[i].as_py())
+    return [tuple(each) for each in lists]
+
+
+@pytest.mark.parametrize("name", KINDS[DocumentOperator])
+def test_a_document_is_measured_by_itself(name, make):
+    operator = make(name)
+    operator.setup()
+    rows = [row for row in ROWS if row < len(TEXTS) - 3]
+    documents = [rows[start : start + size] for start, size in zip((0, 3, 4, 9, 12), (3, 1, 5, 3, 6), strict=True)]
+    whole = of_documents(operator, documents)
+    assert same_but_for_rounding(of_documents(operator, documents[::-1])[::-1], whole)
+    assert same_but_for_rounding([of_documents(operator, [each])[0] for each in documents], whole)
+    assert of_documents(operator, []) == []
 
 
 def test_the_operator_that_breaks_its_contract_is_caught(make):

@@ -206,6 +206,18 @@ def test_what_is_fetched_is_measured_written_and_never_fetched_twice(pages, tmp_
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_errors_of_nodes_and_of_documents_are_tried_again_in_one_go(tmp_path):
+    source = write_jsonl(tmp_path / "p.jsonl", ["a RAISE|b", "c|d", "IMG:slow|RAISE"])
+    steps = [PAGE, "test.raises", "test.longest", {"test.raises": {"as": "again"}}, "test.brings"]
+    result = run(recipe(*steps), source, out=tmp_path / "c")
+    assert result.errors == {"ZeroDivisionError": 3, "slow_host": 1}, "rows, by what failed last"
+    counts = {"test.raises": 2, "test.longest": 2, "test.raises (2)": 2, "test.brings": 1, PAGE: 0}
+    tried = run(recipe(*steps), source, out=tmp_path / "c", retry_errors=["ZeroDivisionError", "slow_host"])
+    assert (tried.measured_rows, tried.errors) == (counts, result.errors)
+    sound(tried)
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_fetched_pages_are_read_as_they_are_asked_for(pages, tmp_path):
     """Bytes feed an extractor; other columns do not hold them; a stricter rule first, then a looser one."""
     page = {PAGE: {"column": "html"}}

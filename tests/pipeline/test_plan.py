@@ -6,7 +6,7 @@ import pytest
 from recipe_files import write_recipe_files
 
 from cupel.pipeline.plan import CorpusStep, KeepStep, MeasureStep
-from cupel.pipeline.planner import make_plan
+from cupel.pipeline.planner import make_plan, supposed
 from cupel.pipeline.recipe_file import RecipeError, RecipeFile, parse_recipe, shipped_recipes
 from cupel.schemas.pair import PAIR
 from cupel.schemas.recipe import Recipe
@@ -102,7 +102,8 @@ def test_labels_are_unique():
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_shipped_recipes_plan(name, tmp_path, monkeypatch):
     monkeypatch.chdir(write_recipe_files(tmp_path))
-    made = make_plan(parse_recipe(shipped_recipes()[name].read_bytes(), name), PAIR)
+    recipe = parse_recipe(shipped_recipes()[name].read_bytes(), name)
+    made = make_plan(recipe, supposed(recipe))
     assert len(made.steps) > 1
 
 

@@ -330,7 +330,6 @@ class Longest(DocumentOperator):
 class Brings(FetchOperator):
     """Draws the picture that an address names (a number), last row first; `gone` is not there, `slow` times out."""
 
-    asks_hosts = False
     reads = ("image_url",)
     adds = (
         field("image", pa.large_binary(), "the picture", unit="bytes"),
@@ -358,7 +357,6 @@ class Brings(FetchOperator):
 class BringsText(FetchOperator):
     """Brings a text as bytes."""
 
-    asks_hosts = False
     reads = ("text",)
     adds = (field("html", pa.large_binary(), "the text", unit="bytes"),)
 

@@ -153,6 +153,8 @@ class DocumentExtractor(Extractor):
 class DocumentOperator(ByRow):
     """Measures whole documents, by what is alive of their nodes."""
 
+    of_kind: ClassVar[Mapping[str, str]] = {}  # of what it adds to nodes: column -> the kind of node that has values
+
     @property
     def adds_to_nodes(self) -> tuple[pa.Field, ...]:
         """Columns with a value for each node; `adds` are those with a value for the document."""

@@ -149,8 +149,8 @@ class _Planner:
                 self.verdicts[name] = i
             if self.nodes is not None and (not place.on_documents or added not in operator.adds):
                 self.nodes.add(name)
-                if kind and not place.on_documents:
-                    self.kinds[name] = kind
+                of = operator.of_kind.get(added.name) if isinstance(operator, DocumentOperator) else kind
+                self.kinds |= {name: of} if of else {}
         if isinstance(operator, RowOperator) and not place.on_documents:
             self.view |= {old: place.names[new] for old, new in operator.replaces.items()}
 

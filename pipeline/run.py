@@ -109,13 +109,13 @@ def with_input(file: RecipeFile, input: str | os.PathLike[str] | None) -> Recipe
     """The recipe reading this input; column names that it gives stay. Places become absolute."""
     read = file.recipe.read
     if input is not None:
-        names = read.model_dump(exclude={"folder", "table", "webdataset", "input"}) if read else {}
+        names = read.model_dump(exclude=set(read.places)) if read else {}
         read = Read.model_validate({**names, "input": os.fspath(input)})
     if read is None:
         raise RecipeError(
-            f"{file.recipe.name}: the recipe has no `read`, so give an INPUT: a folder, table or tar files"
+            f"{file.recipe.name}: the recipe has no `read`, so give an INPUT: a folder, table, tar files, web archives or URLs"
         )
-    places = {kind: _absolute(place) for kind, place in {**read.places, "root": read.root}.items() if place is not None}
+    places = {kind: _absolute(place) for kind, place in {**read.places, "root": read.root, "base": read.base}.items() if place is not None}
     return replace(file, recipe=file.recipe.model_copy(update={"read": read.model_copy(update=places)}))
 
 

@@ -50,6 +50,7 @@ class ImageTextAssignment(ClipDocumentOperator):
     similarity_matrix: bool = Field(False, description="also keep all similarities, a list for each image, as MMC4 has")
 
     reads = ("kind", "text", "image")
+    of_kind = dict.fromkeys(("matched_node", "matched_sentence", "matched_similarity", "best_similarity"), "image")
     adds_to_nodes = (
         field("node_position", pa.int32(), "place in the document among the nodes alive here", range=">= 0"),
         field("matched_node", pa.int32(), "node_position of the text that the image is assigned to", range=">= 0"),

@@ -32,6 +32,7 @@ class RepeatedImages(DocumentOperator):
     max_distance: int = Field(0, ge=0, le=32, description="bits of a hash that may differ; 0: equal values")
 
     adds = (field("repeated_images", pa.int32(), "images that repeat an earlier one", unit="images", range=">= 0"),)
+    of_kind = {"repeats_image": "image"}  # noqa: RUF012  a class attribute of a frozen record
     adds_to_nodes = (
         field("repeats_image", pa.int32(), "which earlier image of the document it repeats, from 0 on; null: none",
               range=">= 0"),

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from ..base import Batch, Model, Resources, RowOperator, operator
+from ..base import Batch, ByRow, Model, Resources, RowOperator, operator
 from ..batch import kept
 from .clip import Decode, ImageTower, Precision, TextTower
 from .labels import list_file, read_labels
@@ -16,7 +16,7 @@ from .weights import ModelError, model_config, model_folder, weights_files
 
 
 @operator
-class ClipOperator(RowOperator):
+class ClipModel(ByRow):
     """Names a model by `model` and `pretrained`; operators that name the same one share its network and its outputs."""
 
     model: str = Field(
@@ -60,6 +60,11 @@ class ClipOperator(RowOperator):
     def text_tower(self) -> TextTower:
         """Texts to unit vectors."""
         return TextTower(model=self.model, pretrained=self.pretrained, precision=self.precision)
+
+
+@operator
+class ClipOperator(ClipModel, RowOperator):
+    """Measures rows by a CLIP-like model."""
 
 
 @operator

@@ -13,6 +13,7 @@ from .base import Source, SourceError
 from .cdx import Cdx
 from .files import find, is_folder, is_remote
 from .folder import Folder
+from .names import USUAL_NAMES
 from .samples import IMAGE_SUFFIXES
 from .table import FORMATS, Table, format_of
 from .urls import Urls, is_url, lists_urls
@@ -33,6 +34,7 @@ _KINDS: Final[dict[str, Callable[..., Source]]] = {
     "cdx": Cdx,
     "urls": Urls,
 }
+_OWN_COLUMNS: Final = ("warc", "wat", "cdx", "urls")
 
 
 def open_source(read: Read) -> Source:
@@ -41,6 +43,9 @@ def open_source(read: Read) -> Source:
     place = _absolute(place)
     if kind == "input":
         kind = detect(place)
+    named = next((name for name in USUAL_NAMES if getattr(read, name) is not None), None)
+    if named is not None and kind in _OWN_COLUMNS:
+        raise SourceError(f"read.{named} names a column of a table, but this is a {kind}: its columns have names")
     if kind != "table" and read.image is not None:
         raise SourceError(f"read.image names a column of a table, but this is a {kind}: its images are files")
     folders = {name: _absolute(value) for name in ("root", "base") if (value := getattr(read, name)) is not None}

@@ -131,6 +131,18 @@ def test_a_looser_bound_measures_the_documents_that_have_other_nodes_now(pages, 
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_a_bound_on_what_texts_have_is_nothing_to_images(pages, tmp_path):
+    steps = [PAGE, "test.longest", {"keep": {"is_longest": {"in": [True]}}}]
+    result = run(recipe(*steps), pages, out=tmp_path / "c")
+    expected = {}
+    for i, nodes in enumerate(map(nodes_of, PAGES)):
+        longest = max((len(node) for node in nodes if not is_image(node)), default=0)
+        expected |= {f"k{i}": [n for n in nodes if is_image(n) or len(n) == longest]} if nodes else {}
+    assert as_text(curated(result)) == expected
+    sound(result)
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_on_document_a_rule_drops_the_documents_of_the_nodes_that_fail(pages, tmp_path):
     keep = {"keep": {"words": {"min": 2}, "on": "document"}}
     result = run(recipe(PAGE, "text.length", keep), pages, out=tmp_path / "c")

@@ -302,6 +302,7 @@ class Longest(DocumentOperator):
         field("longest", pa.int32(), "characters of the longest paragraph", unit="characters"),
         field("seen", pa.int32(), "nodes that it was given", unit="nodes"),
     )
+    of_kind = {"is_longest": "text"}
     adds_to_nodes = (field("is_longest", pa.bool_(), "is it the longest of its document?"),)
 
     def __call__(self, nodes: Batch, starts: np.ndarray) -> dict[str, list[object]]:

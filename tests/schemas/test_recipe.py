@@ -67,9 +67,12 @@ def test_short_forms():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Read(), "exactly one of folder, table, webdataset, input"),
+        (lambda: Read(), "exactly one of folder, table, webdataset, warc, wat, cdx, urls, input"),
         (lambda: Read(folder="a", table="b"), "exactly one of"),
         (lambda: Read(folder="a", colour="b"), "Extra inputs are not permitted"),
+        (lambda: Read(folder="a", urls_of="images"), "urls_of goes with urls"),
+        (lambda: Read(urls="a", urls_of="videos"), "'pages' or 'images'"),
+        (lambda: Read(table="a", base="s3://b"), "base goes with cdx"),
         (lambda: Bound(), "a bound needs one of"),
         (lambda: Bound(null="only", min=1), "null: only stands alone"),
         (lambda: Bound(min="3"), "valid number"),

@@ -10,7 +10,8 @@ from cupel.operators.registry import find
 
 NAMES = (
     *("text.length", "text.language", "text.characters", "text.repetition", "text.words", "text.clean", "text.pii"),
-    *("text.mask_pii", "text.crop_boilerplate", "text.grammar"),
+    *("text.mask_pii", "text.crop_boilerplate", "text.grammar", "text.sentences", "text.punctuation"),
+    "text.web_words",
 )
 LONG = ("the quick brown fox, left of 3 dogs. " * 30_000)[:1_000_000]
 

@@ -1,0 +1,1 @@
+"""From HTML to image-text pairs and to interleaved documents."""

@@ -1,0 +1,45 @@
+"""Markdown to the nodes of a document, by way of the HTML that it stands for."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Final
+
+from ..decode import RowError
+from ._captions import take_captions
+from ._nodes import Node, _read
+from ._tree import TooDeepError, TooLargeError, keep_all, read_blocks
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
+MAX_NESTING: Final = 50  # of quotes, lists and emphasis; the parser calls itself, and leaves out what lies deeper
+# What site generators keep above a text, between lines of dashes (YAML) or plus signs (TOML).
+_FRONT_MATTER: Final = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*\r?\n(?:.*\n){0,500}?\1[ \t]*(?:\r?\n|\Z)")
+
+
+def markdown_nodes(text: str, page_url: str) -> list[Node]:
+    """Paragraphs and images in reading order; RowError too_deep or too_large."""
+    from selectolax.lexbor import LexborHTMLParser
+
+    front = _FRONT_MATTER.match(text)
+    html = _markdown().render(text[front.end() :] if front else text)
+    found: list[Node] = []
+    try:
+        blocks = read_blocks(LexborHTMLParser(f"<body>{html}</body>").body, keep_all)
+    except TooDeepError as error:
+        raise RowError("too_deep", str(error)) from None
+    except TooLargeError as error:
+        raise RowError("too_large", str(error)) from None
+    take_captions(blocks)
+    _read(blocks[-1], "p", page_url, found)
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _markdown() -> MarkdownIt:
+    """CommonMark with what GitHub added and people use: tables, struck-out text."""
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).enable(["table", "strikethrough"])

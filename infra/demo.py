@@ -1,199 +1,143 @@
-"""`make demo`: draw 1,200 pictures with known flaws, run a recipe on them, and count which flaws it found.
+"""`make demo`: serve a small web with known flaws on loopback, crawl it, and count which of them the recipes found.
 
-    python infra/demo.py [--out .demo]
+    python infra/demo.py [--out .demo] [--serve]
 
-A second run reuses the pictures and everything measured on them.
+Two recipes run on the same addresses: one makes pairs, one interleaved documents. A second run reuses the web, what was
+fetched and everything measured. `--serve` leaves the web open, to be looked at in a browser.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from plant import CONTROLS, FLAWS, Planted, plant
+import demo_score as score
+from demo_read import Cut
+from demo_report import flaw_table, mistakes
 from rich.console import Console
-from rich.table import Table
+from web import HOST, Web
+from web_store import kept_web
+from web_truth import Truth
 
-from cupel import run
+from cupel import Funnel, run
+from cupel.pipeline.cluster import ray_session
 
-RECIPE: Final = Path(__file__).with_name("demo.yaml")
-SHOWN: Final = 5  # mistakes shown in full
-WRONG: Final = "wrong_caption"
-
-
-@dataclass(frozen=True)
-class Drop:
-    """Why a row went: the column, the bound that did not hold, and the value (None where there was none)."""
-
-    column: str
-    rule: str
-    value: str | None
-
-    def __str__(self) -> str:
-        return f"no {self.column}" if self.value is None else f"{self.column} {self.rule}"
-
-
-@dataclass(frozen=True)
-class Score:
-    """How the rows of one flaw, or of one control, fared; `why` counts the rules that dropped them."""
-
-    kind: str
-    planted: int
-    why: Counter[str]
-    missed: list[str]  # files that are still there
-
-    @property
-    def found(self) -> int:
-        """Rows that are gone, or whose twin is."""
-        return self.planted - len(self.missed)
-
-    @property
-    def mostly(self) -> str:
-        """The rule that dropped most of them, and how many it was."""
-        return "{} ({})".format(*self.why.most_common(1)[0]) if self.why else ""
+HERE: Final = Path(__file__).parent
+RECIPES: Final = {"page.pairs": HERE / "demo_pairs.yaml", "page.document": HERE / "demo_documents.yaml"}
+Show = Callable[[Console, Truth, Cut], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draw, run, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--out", type=Path, default=Path(".demo"), help="folder for pictures and corpus (default: .demo)"
-    )
-    out: Path = parser.parse_args(arguments).out
+    """Make the web, crawl, compare, print."""
+    options = _options(arguments)
     console = Console(highlight=False)
     began = time.perf_counter()
     try:
-        truth, new = plant(out)
-    except FileExistsError as error:
+        answers, truth, port, new = kept_web(options.out)
+    except OSError as error:
         sys.exit(f"demo: {error}")
-    flawed = sum(bool(row.flaw) for row in truth)
-    how = f"drawn in {time.perf_counter() - began:.1f} s" if new else "there already"
-    console.print(f"{len(truth):,} pictures with captions, {flawed} of them with a known flaw: {how}.")
-    funnel = run(RECIPE, out / "photos", out=out / "corpus")
-    console.print(funnel.table())
-    if not any(funnel.measured_rows.values()):
-        console.print("Nothing was measured again: all scores were there from an earlier run.")
-    dropped, kept = read_cut(Path(funnel.cut))
-    for table in report(truth, dropped):
-        console.print(table)
-    right, swapped = similarities(truth, out / "corpus", Path(funnel.cut))
+    how = f"made in {time.perf_counter() - began:.1f} s" if new else "there already"
     console.print(
-        f"pair.clip_similarity puts a right caption above a wrong one {100 * auc(right, swapped):.1f} % of the time "
-        f"(AUC; {len(right)} right, {len(swapped)} wrong)."
+        f"A web of {len(answers)} sites on {HOST}:{port} and up: {len(truth.pages)} addresses, "
+        f"{len(truth.images):,} images shown, {len(truth.texts):,} texts; {how}."
     )
-    show_mistakes(console, truth, dropped)
-    lost = [row.file for row in truth if row.key not in dropped and row.key not in kept]
-    if lost or funnel.unreadable:
-        sys.exit(f"demo: rows that are neither kept nor dropped: {lost[:SHOWN]} {funnel.unreadable}")
-    show_next(console, out, Path(funnel.cut))
+    fronts = [page.url for page in truth.pages if page.kind == "front"]
+    (options.out / "sites.txt").write_text("".join(f"{url}\n" for url in fronts))
+    with Web(answers, port) as web, contextlib.ExitStack() as stack:
+        if options.serve:
+            serve(console, web)
+            return
+        if new:
+            stack.enter_context(ray_session(None))  # one for both recipes
+        for extractor, recipe in RECIPES.items():
+            console.rule(recipe.stem.removeprefix("demo_"))
+            funnel = run(recipe, options.out / "sites.txt", out=options.out / "corpus")
+            console.print(funnel.table())
+            check(funnel)
+            if not any(funnel.measured_rows.values()):
+                console.print("Nothing was fetched or measured again: all was there from an earlier run.")
+            SHOWN[extractor](console, truth, Cut(options.out / "corpus", Path(funnel.cut), extractor))
+    show_next(console, options.out)
 
 
-def read_cut(cut: Path) -> tuple[dict[str, Drop], set[str]]:
-    """key -> why it was dropped, and the keys that were kept."""
-    dropped = {
-        row["key"]: Drop(row["column"], row["rule"], row["value"])
-        for path in sorted((cut / "dropped").glob("*.parquet"))
-        for row in pq.read_table(path).to_pylist()
-    }
-    kept = (pq.read_table(path)["key"].to_pylist() for path in sorted((cut / "kept").glob("*.parquet")))
-    return dropped, {key for keys in kept for key in keys}
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(".demo"), help="folder for web and corpus (default: .demo)")
+    parser.add_argument("--serve", action="store_true", help="serve the web until Ctrl-C, and crawl nothing")
+    return parser.parse_args(arguments)
 
 
-def similarities(truth: Sequence[Planted], corpus: Path, cut: Path) -> tuple[np.ndarray, np.ndarray]:
-    """`clip_similarity` of the rows without a flaw, and of those with the caption of another picture."""
-    tables = []
-    for path in sorted(corpus.glob("scores/pair.clip_similarity-*/*.parquet")):
-        shard = path.name.partition("+")[0].partition(".")[0]
-        keys = [pq.read_table(cut / part / f"{shard}.parquet", columns=["row", "key"]) for part in ("kept", "dropped")]
-        columns = pq.read_table(path, columns=["row", "clip_similarity"])
-        tables.append(columns.join(pa.concat_tables(keys), "row", join_type="inner"))
-    of_key = {row["key"]: row["clip_similarity"] for row in pa.concat_tables(tables).to_pylist()}
-    flaws = {flaw: [of_key[row.key] for row in truth if row.flaw == flaw and row.key in of_key] for flaw in ("", WRONG)}
-    return np.array(flaws[""], float), np.array(flaws[WRONG], float)
+def serve(console: Console, web: Web) -> None:
+    """Say where the sites are, and wait."""
+    for site, port in web.ports.items():
+        console.print(f"  http://{HOST}:{port}/  {site}", soft_wrap=True)
+    console.print("Ctrl-C ends it.")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        return
 
 
-def auc(high: np.ndarray, low: np.ndarray) -> float:
-    """How often one of `high` exceeds one of `low`; ties count a half."""
-    return float((high[:, None] > low).mean() + (high[:, None] == low).mean() / 2)
+def show_pairs(console: Console, truth: Truth, cut: Cut) -> None:
+    """How the crawl went, then the pairs."""
+    _show(console, "Addresses: what must not be fetched, or cannot", score.crawled_pages(truth), cut.pages)
+    fates = {(row.page_url, row.image_url): row.why for row in cut.rows}
+    _show(console, "Pairs: flaws of pictures and of captions", score.pairs(truth), fates, "page.pairs")
 
 
-def scores(truth: Sequence[Planted], dropped: Mapping[str, Drop]) -> list[Score]:
-    """One per flaw. A duplicate is found when it or its original is gone: one picture of the two stays."""
-    found = []
-    for flaw in FLAWS:
-        rows = [row for row in truth if row.flaw == flaw]
-        drops = {row.file: dropped.get(row.key) or dropped.get(row.original) for row in rows}
-        why = Counter(str(drop) for drop in drops.values() if drop)
-        found.append(Score(flaw, len(rows), why, [file for file, drop in drops.items() if drop is None]))
-    return found
+def show_documents(console: Console, truth: Truth, cut: Cut) -> None:
+    """Pages, then paragraphs and images within the sound ones."""
+    left_out = "page.document"
+    _show(console, "Documents: pages that should not become one", score.documents(truth), cut.documents, left_out)
+    kept = {url for url, why in cut.documents.items() if why == score.KEPT}
+    texts = {(row.page_url, row.text): row.why for row in cut.rows if row.text is not None}
+    _show(console, "Documents: their paragraphs", score.paragraphs(truth, kept), texts, left_out)
+    images = {(row.page_url, row.image_url): row.why for row in cut.rows if row.image_url is not None}
+    _show(console, "Documents: their images", score.document_images(truth, kept), images, left_out)
 
 
-def mistakes(truth: Sequence[Planted], dropped: Mapping[str, Drop]) -> list[tuple[Planted, Drop]]:
-    """Rows without a flaw that were dropped, save originals that went in their copy's stead."""
-    instead = {row.original for row in truth if row.original and row.key not in dropped}
-    clean = (row for row in truth if not row.flaw and row.key not in instead)
-    return [(row, dropped[row.key]) for row in clean if row.key in dropped]
+SHOWN: Final[dict[str, Show]] = {"page.pairs": show_pairs, "page.document": show_documents}
 
 
-def report(truth: Sequence[Planted], dropped: Mapping[str, Drop]) -> tuple[Table, Table]:
-    """The flaws that were planted and found, and the oddities that must stay."""
-    flaws = _table("Planted flaws", "planted", "found", "missed", "mostly by")
-    for score in scores(truth, dropped):
-        missed = f"[red]{len(score.missed)}[/red]" if score.missed else ""
-        flaws.add_row(score.kind, str(score.planted), str(score.found), missed, score.mostly.replace("[", r"\["))
-    odd = _table("Odd, but sound: these should stay", "planted", "kept")
-    for kind in CONTROLS:
-        rows = [row for row in truth if row.detail == f"control: {kind}"]
-        odd.add_row(kind, str(len(rows)), str(sum(row.key not in dropped for row in rows)))
-    return flaws, odd
+def _show(
+    console: Console, title: str, items: Sequence[score.Item], fates: score.Fates, never: str = score.NEVER
+) -> None:
+    found = score.compare(items, fates, never)
+    console.print(flaw_table(title, found))
+    for line in mistakes(found):
+        console.print(line, markup=False, soft_wrap=True)
+    console.print()
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table("kind", title=title, title_justify="left")
-    for name in columns:
-        table.add_column(name, justify="left" if name == "mostly by" else "right")
-    return table
+def check(funnel: Funnel) -> None:
+    """End with an error where there is nothing to compare."""
+    if funnel.unreadable:
+        sys.exit(f"demo: shards that could not be read: {funnel.unreadable}")
+    if not funnel.kept:
+        sys.exit(f"demo: nothing was kept; errors: {funnel.manifest.errors}")
 
 
-def show_mistakes(console: Console, truth: Sequence[Planted], dropped: Mapping[str, Drop]) -> None:
-    """What the recipe got wrong, either way."""
-    wrong = mistakes(truth, dropped)
-    clean = sum(not row.flaw for row in truth)
-    console.print(f"Dropped by mistake: {len(wrong)} of {clean} rows without a flaw.")
-    for row, drop in wrong[:SHOWN]:
-        console.print(f"  {row.file}: {drop}, value {drop.value}", markup=False)
-    missed = [file for score in scores(truth, dropped) for file in score.missed]
-    details = {row.file: f"{row.flaw}, {row.detail}" for row in truth}
-    for file in missed[:SHOWN]:
-        console.print(f"  missed: {file} ({details[file]})", markup=False)
-
-
-def show_next(console: Console, out: Path, cut: Path) -> None:
+def show_next(console: Console, out: Path) -> None:
     """Where things lie, and what to try."""
-    cupel, photos, corpus = (
-        _shown(path) for path in (Path(sys.executable).with_name("cupel"), out / "photos", out / "corpus")
-    )
-    mine = _shown(out / "mine.yaml")
+    cupel, corpus = _shown(Path(sys.executable).with_name("cupel")), _shown(out / "corpus")
+    mine, recipe = _shown(out / "mine.yaml"), _shown(RECIPES["page.pairs"])
     console.print(
         f"""
 Look at
-  {photos}    the pictures and captions; {_shown(out / "truth.csv")} has the flaws
-  {_shown(cut)}
-      curated/ holds what was kept, dropped/ the reason for every other row
+  {_shown(Path(sys.executable))} {_shown(HERE / "demo.py")} --serve    # the web, in your browser
+  {_shown(out / "truth.json")}    what stands on it, and what is wrong with it
+  {corpus}/cuts    curated/ holds what was kept, dropped/ the reason for all else
 
 Try
-  sed 's/max_distance: 4/max_distance: 8/' {_shown(RECIPE)} > {mine}
-  {cupel} run {mine} {photos} --out {corpus}    # a new cut, from the scores that are there
+  sed 's/max_distance: 4/max_distance: 8/' {recipe} > {mine}
+  {cupel} run {mine} {_shown(out / "sites.txt")} --out {corpus}    # a new cut; nothing is fetched again
   {cupel} verify {corpus}    # checksums, and rows in = kept + dropped
   {cupel} operators    # what else can be measured""",
         markup=False,

@@ -109,10 +109,10 @@ def needed(names: Mapping[str, str], columns: Sequence[str], own: Sequence[str])
 
 
 def refuse_nothing(names: Mapping[str, str], columns: pa.Schema, file: str) -> None:
-    """SourceError when there is neither a text nor an image nor an address of one."""
-    if not {"text", "image", "image_url"} & set(names):
+    """SourceError when there is neither a text nor an image, nor a page, nor an address of one."""
+    if not {"text", "image", "image_url", "page_url"} & set(names) and "html" not in columns.names:
         raise SourceError(
-            f"{file}: found no captions, images or addresses of images among the columns "
+            f"{file}: found no captions, images or addresses among the columns "
             f"{', '.join(repr(name) for name in columns.names)}; name them, as in `read: {{text: ..., image: ...}}`"
         )
 

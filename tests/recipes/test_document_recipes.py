@@ -354,7 +354,7 @@ def test_obelics_finds_every_planted_flaw(archive, tmp_path):
     assert result.dropped["keep domain_repeats"] == 3, "all copies go"
     by = {line.step: line.dropped for line in result.steps if line.dropped}
     assert (by["keep http_status"], by["keep same_page_of"]) == (1, 1)
-    assert (by["keep spam_word_ratio"], by["keep url_rule"], by["keep crawl_status"]) == (1, 1, 1)
+    assert (by["keep spam_word_ratio"], by["keep url_rule"], by["keep image_status"]) == (1, 1, 1)
     assert (by["keep near_text_of"], by["keep same_images_of"]) == (4, 4), "documents h and f, node by node"
     (obelics,) = [as_obelics(batch) for batch in batches(result.cut)]
     first = obelics.to_pylist()[0]

@@ -113,9 +113,11 @@ def with_input(file: RecipeFile, input: str | os.PathLike[str] | None) -> Recipe
         read = Read.model_validate({**names, "input": os.fspath(input)})
     if read is None:
         raise RecipeError(
-            f"{file.recipe.name}: the recipe has no `read`, so give an INPUT: a folder, table, tar files, web archives or URLs"
+            f"{file.recipe.name}: the recipe has no `read`, so give an INPUT: "
+            "a folder, table, tar files, web archives or URLs"
         )
-    places = {kind: _absolute(place) for kind, place in {**read.places, "root": read.root, "base": read.base}.items() if place is not None}
+    named = {**read.places, "root": read.root, "base": read.base}
+    places = {kind: _absolute(place) for kind, place in named.items() if place is not None}
     return replace(file, recipe=file.recipe.model_copy(update={"read": read.model_copy(update=places)}))
 
 

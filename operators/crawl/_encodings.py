@@ -30,7 +30,7 @@ def decode_body(body: bytes, codings: str, max_bytes: int) -> bytes:
     if len(names) > MAX_CODINGS:
         raise FetchError(Reason.BAD_ENCODING, f"{len(names)} codings, one around the other")
     for name in reversed(names):
-        if name not in _DECODERS:
+        if name not in DECODERS:
             raise FetchError(Reason.BAD_ENCODING, f"Content-Encoding {name[:40]!r}")
         if body:
             body = _decode(body, name, max_bytes)
@@ -38,7 +38,7 @@ def decode_body(body: bytes, codings: str, max_bytes: int) -> bytes:
 
 
 def _decode(body: bytes, name: str, max_bytes: int) -> bytes:
-    decoder, parts, size, rest = _DECODERS[name](body), [], 0, body
+    decoder, parts, size, rest = DECODERS[name](body), [], 0, body
     try:
         while True:
             part, rest = decoder.decode(rest)
@@ -113,7 +113,7 @@ def _deflate(body: bytes) -> _Decoder:
     return _Zlib(15 if with_header else -15)
 
 
-_DECODERS: Final[dict[str, Callable[[bytes], _Decoder]]] = {
+DECODERS: Final[dict[str, Callable[[bytes], _Decoder]]] = {
     "gzip": lambda _: _Zlib(31),
     "x-gzip": lambda _: _Zlib(31),
     "deflate": _deflate,

@@ -25,8 +25,9 @@ _SRCSETS: Final = ("data-srcset", "data-lazy-srcset", "data-original-set", "nitr
 _CANDIDATE: Final = re.compile(r"\s*([^\s,]\S*[^\s,])(?:\s+(\d+(?:\.\d+)?)([wxh]))?[^,]*(?:,|$)")
 _DATA_IMAGE: Final = re.compile(r"data:image/(?:jpe?g|png|webp|gif|avif);base64,", re.IGNORECASE)
 _PLACEHOLDER: Final = re.compile(
-    r"(?:^|[/_.-])(?:spacer|blank|placeholder|transparent|pixel|1x1|1px|clear|empty|grey|gray|loading|loader|lazy|lazyload|"
-    r"preloader|trans|default-image|dot)(?:[_-]?(?:image|img|gif|1x1|\d+))?\.(?:gif|png|svg|jpe?g)(?:$|[?#])",
+    r"(?:(?:^|[/_.-])(?:spacer|blank|placeholder|transparent|1x1|1px|lazyload|preloader)"
+    r"|(?:^|/)(?:pixel|clear|empty|grey|gray|loading|loader|lazy|trans|default-image|dot))"  # sudoku-gray.png is none
+    r"(?:[_-]?(?:image|img|gif|1x1|\d+))?\.(?:gif|png|svg|jpe?g)(?:$|[?#])",
     re.IGNORECASE,
 )
 _OTHER_TYPES: Final = ("image/svg", "image/jxl", "image/heic", "video/")

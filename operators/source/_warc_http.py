@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..crawl._encodings import _DECODERS as DECODERS
+from ..crawl._encodings import DECODERS
 from ..decode import RowError
 from ._warc_records import MAX_HEAD_BYTES, end_of_head, read_fields
 

@@ -30,6 +30,7 @@ def urls(html: str, url: str = URL) -> list[str]:
         ("<img srcset='only.jpg'>", "https://example.org/a/only.jpg"),
         (f"<img src='{DOT}' data-src=late.jpg>", "https://example.org/a/late.jpg"),
         ("<img src=/img/spacer.gif data-original=late.jpg>", "https://example.org/a/late.jpg"),
+        ("<img src=sudoku-gray.png data-zoom=late.jpg>", "https://example.org/a/sudoku-gray.png"),
         ("<img src=low.jpg data-src=high.jpg>", "https://example.org/a/high.jpg"),
         (f"<img src='{DOT}' data-srcset='s.jpg 1x, l.jpg 2x'>", "https://example.org/a/l.jpg"),
         (f"<img src='{DOT}' data-some-plugin=late.webp?v=2>", "https://example.org/a/late.webp?v=2"),

@@ -6,15 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from drawing import encoded, picture
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cupel.operators import images
 from cupel.operators.base import Batch, Resources
 from cupel.operators.decode import Pixels, RowError
-from cupel.operators.image.size import Size
 from cupel.operators.images import ImageStore
-from cupel.operators.text.length import Length
 
 PNG = encoded(picture(1, 40, 30), "PNG")
 

@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: demo test check bench
 demo: .venv/.installed
-	$(BIN)/python infra/demo.py
+	$(BIN)/python infra/demo/demo.py
 
 test: check
 	$(BIN)/python -m pytest

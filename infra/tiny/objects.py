@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw
 
-sys.path.append(str(Path(__file__).parents[1]))  # the demo's drawing code lies one folder up
+sys.path.append(str(Path(__file__).parents[1] / "demo"))  # the demo's drawing code
 from draw import COLOURS, Canvas, Colour, Point, tint
 from scenes import count
 

@@ -21,7 +21,7 @@ import numpy as np
 from objects import PAINTS, draw_objects
 from PIL import Image
 
-sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[1] / "demo"))
 from scenes import NUMBERS, SCENES, Phrases, caption, draw
 
 WORLDS: Final = {"scenes": tuple(SCENES), "objects": ("one", "many", "many", "groups", "relation", "relation", "bare")}

@@ -13,7 +13,7 @@ import pytest
 
 from cupel.pipeline.recipe_file import load_recipe
 
-INFRA = Path(__file__).parents[2] / "infra"
+INFRA = Path(__file__).parents[2] / "infra/demo"
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ ODD = [
 def tiny() -> Iterator[SimpleNamespace]:
     """The modules beside the training script, importable for these tests alone."""
     before = list(sys.path)
-    sys.path[:0] = [str(ROOT / "infra/tiny"), str(ROOT / "infra")]
+    sys.path[:0] = [str(ROOT / "infra/tiny"), str(ROOT / "infra/demo")]
     import evaluate
     import objects
     import pairs

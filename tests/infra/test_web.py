@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-INFRA = Path(__file__).parents[2] / "infra"
+INFRA = Path(__file__).parents[2] / "infra/demo"
 
 
 @pytest.fixture(scope="module")

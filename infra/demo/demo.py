@@ -1,6 +1,6 @@
 """`make demo`: serve a small web with known flaws on loopback, crawl it, and count which of them the recipes found.
 
-    python infra/demo.py [--out .demo] [--serve]
+    python infra/demo/demo.py [--out .demo] [--serve]
 
 Two recipes run on the same addresses: one makes pairs, one interleaved documents. A second run reuses the web, what was
 fetched and everything measured. `--serve` leaves the web open, to be looked at in a browser.

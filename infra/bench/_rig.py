@@ -40,7 +40,7 @@ http {{
 """
 _SERVER = """
   server {{
-    listen 127.0.0.1:{http} backlog=4096; listen 127.0.0.1:{https} ssl backlog=4096; server_name {names};
+    listen 127.0.0.1:{http}{more}; listen 127.0.0.1:{https} ssl{more}; server_name {names};
     ssl_certificate {folder}/{number}.pem; ssl_certificate_key {folder}/{number}.key;
   }}"""
 _RESOLVER = """
@@ -158,7 +158,14 @@ def _nginx(folder: Path, hosts: tuple[str, ...], http: int, https: int) -> Itera
     if program is None:
         sys.exit("this benchmark needs nginx (apt-get install nginx)")
     servers = [
-        _SERVER.format(folder=folder, http=http, https=https, names=" ".join(names), number=number)
+        _SERVER.format(
+            folder=folder,
+            http=http,
+            https=https,
+            names=" ".join(names),
+            number=number,
+            more="" if number else " backlog=4096",  # nginx wants a socket's options once
+        )
         for number, names in enumerate(_by_certificate(hosts))
     ]
     user = "user root;" if os.geteuid() == 0 else ""  # or its worker could not read a private temporary folder

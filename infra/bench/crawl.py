@@ -148,7 +148,7 @@ def cupel_command(folder: Path, served: Web, urls: list[str], resized: bool) -> 
     rows = "".join(json.dumps({"image_url": url}) + "\n" for url in urls)
     (folder / "urls.jsonl").write_text(rows)
     step = {"crawl.images": parameters(served, urls, resized)}
-    recipe = {"name": "crawl", "steps": [step, {"keep": {"crawl_status": {"in": ["ok"]}}}]}
+    recipe = {"name": "crawl", "steps": [step, {"keep": {"image_status": {"in": ["ok"]}}}]}
     (folder / "crawl.yaml").write_text(json.dumps(recipe))  # JSON is YAML
     command = [sys.executable, "-m", "cupel", "run", folder / "crawl.yaml", folder / "urls.jsonl", "--out", out]
     took = timed(command, served)

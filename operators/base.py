@@ -136,7 +136,10 @@ class Extractor(ByRow):
     are. A row that fails makes no child.
     """
 
-    uses_up: ClassVar[tuple[str, ...]] = ()  # of what it reads, columns that children do not inherit: a page's source
+    @property
+    def uses_up(self) -> tuple[str, ...]:
+        """Of what it reads, columns that children do not inherit: a page's source."""
+        return ()
 
     @abstractmethod
     def __call__(self, batch: Batch) -> tuple[np.ndarray, Values]:

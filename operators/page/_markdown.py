@@ -6,10 +6,11 @@ import functools
 import re
 from typing import TYPE_CHECKING, Final
 
-from ..decode import RowError
+from selectolax.lexbor import LexborHTMLParser
+
 from ._captions import take_captions
-from ._nodes import Node, _read
-from ._tree import TooDeepError, TooLargeError, keep_all, read_blocks
+from ._nodes import Node, read_nodes
+from ._tree import keep_all, read_blocks
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -20,20 +21,13 @@ _FRONT_MATTER: Final = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*\r?\n(?:.*\n){0,500
 
 
 def markdown_nodes(text: str, page_url: str) -> list[Node]:
-    """Paragraphs and images in reading order; RowError too_deep or too_large."""
-    from selectolax.lexbor import LexborHTMLParser
-
+    """Paragraphs and images in reading order; TooDeepError or TooLargeError."""
     front = _FRONT_MATTER.match(text)
     html = _markdown().render(text[front.end() :] if front else text)
     found: list[Node] = []
-    try:
-        blocks = read_blocks(LexborHTMLParser(f"<body>{html}</body>").body, keep_all)
-    except TooDeepError as error:
-        raise RowError("too_deep", str(error)) from None
-    except TooLargeError as error:
-        raise RowError("too_large", str(error)) from None
+    blocks = read_blocks(LexborHTMLParser(f"<body>{html}</body>").body, keep_all)
     take_captions(blocks)
-    _read(blocks[-1], "p", page_url, found)
+    read_nodes(blocks[-1], "p", page_url, found)
     return found
 
 

@@ -36,18 +36,18 @@ def nodes(blocks: list[Block], base: str) -> list[Node]:
     """The nodes of the blocks, without the labels before the first paragraph and behind the last."""
     found: list[Node] = []
     for block in blocks:
-        _read(block, "p", base, found)
+        read_nodes(block, "p", base, found)
     return _trimmed(found)
 
 
-def _read(block: Block, tag: str, base: str, found: list[Node]) -> None:
+def read_nodes(block: Block, tag: str, base: str, found: list[Node]) -> None:
     if block.tag == "tr" and (cells := _cells(block)):
         found.append(Node("text", " | ".join(cells), "tr"))
         return
     tag = block.tag if block.tag in _TAGS else tag
     for item in block.items:
         if isinstance(item, Block):
-            _read(item, tag, base, found)
+            read_nodes(item, tag, base, found)
         elif isinstance(item, Run):
             found.append(Node("text", item.text, tag))
         elif (node := image_node(item, base)) is not None:

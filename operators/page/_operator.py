@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +37,7 @@ class PageOperator(Extractor):
 
     reads = ("html",)
     takes = ("page_url", "final_url", "content_type")
-    uses_up: ClassVar[tuple[str, ...]] = ("html",)
+    uses_up = ("html",)
 
     def setup(self) -> None:
         PARSER.start()

@@ -56,8 +56,17 @@ def pairs(
     return about(parser, base, opt_outs), found
 
 
+def markdown(
+    text: bytes, page_url: str, _content_type: str | None = None, _opt_outs: Sequence[str] = ()
+) -> tuple[About, list[Node]]:
+    """A Markdown text in UTF-8; it says nothing of itself."""
+    from ._markdown import markdown_nodes
+
+    return About(*[None] * len(About._fields)), markdown_nodes(text.decode(), page_url)
+
+
 Task = Callable[[bytes, str, str | None, Sequence[str]], tuple[About, list[Any]]]
-TASKS: dict[str, Task] = {"document": document, "pairs": pairs}
+TASKS: dict[str, Task] = {"document": document, "pairs": pairs, "markdown": markdown}
 
 
 def _parsed(html: bytes, page_url: str, content_type: str | None) -> tuple[Any, str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydantic import Field
 
 from ...schemas.document import NODE
 from ..base import Batch, DocumentExtractor, Values, operator
 from ..decode import RowError
-from ._markdown import _markdown, markdown_nodes
+from ._parser import PARSER, Page
 
 
 @operator
@@ -26,6 +28,7 @@ class Markdown(DocumentExtractor):
 
     column: str = Field("text", description="the column that holds the Markdown")
     max_mb: float = Field(1.0, gt=0, le=100, description="longer texts fail as too_large")
+    max_seconds: float = Field(5.0, gt=0, le=600, description="a text that takes more CPU seconds fails as timed_out")
 
     adds = tuple(NODE)
     takes = ("page_url",)
@@ -35,25 +38,27 @@ class Markdown(DocumentExtractor):
         return (self.column,)
 
     @property
-    def uses_up(self) -> tuple[str, ...]:  # type: ignore[override]  # a parameter decides it
+    def uses_up(self) -> tuple[str, ...]:
         return (self.column,)
 
     def setup(self) -> None:
-        _markdown()
+        PARSER.start()
 
     def __call__(self, batch: Batch) -> tuple[np.ndarray, Values]:
         there = "page_url" in batch.columns.column_names
         urls = batch.column("page_url").to_pylist() if there else [None] * len(batch)
-        parents, rows = list[int](), list[tuple[object, ...]]()
-        for row, (text, url) in enumerate(zip(batch.column(self.column).to_pylist(), urls, strict=True)):
-            try:
-                if len(text) > self.max_mb * 1e6:
-                    raise RowError("too_large", f"{len(text):,} characters; {self.max_mb:g} million are read")
-                found = markdown_nodes(text, url or "")
-            except RowError as error:
-                batch.fail(row, error)
-                continue
-            rows += found
-            parents += [row] * len(found)
+        texts = [text.encode() for text in batch.column(self.column).to_pylist()]
+        fits = [row for row, text in enumerate(texts) if len(text) <= self.max_mb * 1e6]
+        pages = [Page(html=texts[row], url=urls[row] or "", content_type=None) for row in fits]
+        found = PARSER.parse(pages, task="markdown", opt_outs=(), max_seconds=self.max_seconds)
+        answers = dict(zip(fits, found, strict=True))
+        parents, rows = list[int](), list[Sequence[object]]()
+        for row, text in enumerate(texts):
+            answer = answers.get(row, RowError("too_large", f"{len(text):,} bytes; {self.max_mb:g} MB are read"))
+            if isinstance(answer, RowError):
+                batch.fail(row, answer)
+            else:
+                rows += answer[1]
+                parents += [row] * len(answer[1])
         columns = zip(*rows, strict=True) if rows else [()] * len(self.adds)
         return np.array(parents, np.int64), dict(zip(NODE.names, map(list, columns), strict=True))

@@ -17,7 +17,7 @@ from ..operators import registry
 from ..operators.base import CorpusOperator, DocumentExtractor, DocumentOperator, Extractor, FetchOperator, Operator
 from ..operators.registry import did_you_mean
 from ..schemas.fields import describe
-from .planner import columns_of
+from .columns import columns_of
 from .recipe_file import load_recipe, shipped_recipes
 
 

@@ -17,9 +17,10 @@ from ..operators.source import open_source
 from ..operators.source.base import Rows, Scan, Shard, Source
 from ..schemas.corpus import shard_name
 from .cluster import ray_session
+from .columns import supposed
 from .funnel import Funnel
 from .plan import ExtractStep, KeepStep, Plan, RowStep, is_barrier
-from .planner import check_operators, make_plan, supposed
+from .planner import check_operators, make_plan
 from .progress import Reporter, Silent
 from .read import ShardList, anything_measured, check_claim, known_shards, lend_members
 from .recipe_file import load_recipe
@@ -110,7 +111,7 @@ def check_recipe(
     corpus = open_store(out) if out else None
     if input is None and file.recipe.read is None and not sample:
         known = known_shards(corpus) if corpus else None
-        return _checked(make_plan(file, known.schema if known else supposed(file)), known, corpus)
+        return _checked(make_plan(file, known.schema if known else supposed(file.recipe)), known, corpus)
     file = with_input(file, input)
     check_operators(file)
     assert file.recipe.read is not None

@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as types
 
-from ..schemas.recipe import Bound, Keep, Ranked
+from ..schemas.recipe import Bound, Keep, Ranked, Scalar
 
 Mask = np.ndarray  # bool, one per row
 
@@ -207,3 +208,23 @@ def _limit(limit: float, kind: pa.DataType, whole: Callable[[float], int]) -> fl
 def _true(mask: pa.Array) -> Mask:
     """Nulls are false."""
     return np.asarray(mask.fill_null(False))
+
+
+def misfit(column: str, bound: Bound, kind: pa.DataType) -> tuple[str, str] | None:
+    """Which part of a bound does not fit the column's type, and why; None where all does."""
+    number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    for name in ("min", "max", "top", "bottom"):
+        if getattr(bound, name) is not None and not number:
+            return name, f"{name} is for numbers, and {column!r} holds {kind}"
+    for name, values in (("in", bound.in_), ("not_in", bound.not_in)):
+        for value in values or ():
+            if not _fits(value, kind):
+                return name, f"{name} holds {value!r}, and {column!r} holds {kind}"
+    return None
+
+
+def _fits(value: Scalar, kind: pa.DataType) -> bool:
+    try:
+        return bool(pa.scalar(value, kind).as_py() == value) and isinstance(value, bool) == types.is_boolean(kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        return False

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pyarrow as pa
-import pyarrow.types as types
 from pydantic import TypeAdapter, ValidationError
 
 from ..operators import registry
@@ -22,11 +21,10 @@ from ..operators.base import (
 from ..operators.registry import did_you_mean
 from ..schemas.corpus import PARENT
 from ..schemas.document import IMAGE_COLUMNS
-from ..schemas.page import PAGE
-from ..schemas.pair import PAIR
 from ..schemas.recipe import Bound, Keep, Step
+from .columns import added_by, columns_of
 from .fingerprint import depends_on, hashed, params_of
-from .keep import ranked_bounds
+from .keep import misfit, ranked_bounds
 from .plan import (
     CorpusStep,
     DocumentStep,
@@ -300,7 +298,7 @@ class _Planner:
         """What to say of a column that is not there."""
         if column in self.used_up:
             return f"{column!r}, which {self.used_up[column]} uses up: the rows that it makes do not have it"
-        sources = [name for name in registry.names() if column in _added_by(name)]
+        sources = [name for name in registry.names() if column in added_by(name)]
         if sources:
             return f"{column!r}, which no earlier step adds; {' or '.join(sources)} adds it"
         known = list(self.view)
@@ -326,6 +324,16 @@ class _Planner:
         ranks_documents = self._ranks_documents(i, step)
         self.steps.append(replace(step, reads=reads, about=about, ranks_documents=ranks_documents))
 
+    def _check_bound(self, i: int, column: str, bound: Bound) -> None:
+        """Does the bound fit the column's type, and is there what it ranks by?"""
+        kind = self.fields[column].type if column in self.fields else self.schema.field(column).type
+        if told := misfit(column, bound, kind):
+            name, message = told
+            raise self.source.error(message, "steps", i, "keep", column, name)
+        for ranked in (bound.top, bound.bottom):
+            if ranked and ranked.by is not None and ranked.by not in self.view:
+                raise self.source.error(f"by reads {self._unknown(ranked.by)}", "steps", i, "keep", column)
+
     def _ranks_documents(self, i: int, step: KeepStep) -> bool:
         """Are the best of documents taken, or of nodes?"""
         ranked = {name for column, _, bound in ranked_bounds(step.keep) for name in (column, bound.by) if name}
@@ -336,27 +344,6 @@ class _Planner:
             message = f"top and bottom take documents by {sorted(ranked - self.nodes)}, but {own[0]!r} is of nodes"
             raise self.source.error(message, "steps", i, "keep", own[0])
         return True
-
-    def _check_bound(self, i: int, column: str, bound: Bound) -> None:
-        """Does the bound fit the column's type?"""
-        kind = self.fields[column].type if column in self.fields else self.schema.field(column).type
-        number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-        for name in ("min", "max", "top", "bottom"):
-            if getattr(bound, name) is not None and not number:
-                message = f"{name} is for numbers, and {column!r} holds {kind}"
-                raise self.source.error(message, "steps", i, "keep", column, name)
-        for name, values in (("in", bound.in_), ("not_in", bound.not_in)):
-            for value in values or ():
-                try:
-                    fits = pa.scalar(value, kind).as_py() == value and isinstance(value, bool) == types.is_boolean(kind)
-                except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-                    fits = False
-                if not fits:
-                    message = f"{name} holds {value!r}, and {column!r} holds {kind}"
-                    raise self.source.error(message, "steps", i, "keep", column, name)
-        for ranked in (bound.top, bound.bottom):
-            if ranked and ranked.by is not None and ranked.by not in self.view:
-                raise self.source.error(f"by reads {self._unknown(ranked.by)}", "steps", i, "keep", column)
 
     def _label(self, name: str) -> str:
         """The step's name in the funnel: its operator or its columns, numbered when it comes again."""
@@ -370,36 +357,3 @@ class _Planner:
             assert isinstance(step, Step)
             message = f"{step.operator} adds {column!r}, but no later keep reads it; add `- keep: {{{column}: null}}`"
             raise self.source.error(message, "steps", i, step.operator)
-
-
-def supposed(source: RecipeFile) -> pa.Schema:
-    """What the rows begin with where nobody says: pages, if the recipe takes them apart, else pairs, their images where
-    it does not fetch them. Operators that are not there are told later."""
-    there: set[str] = set()
-    for step in source.recipe.steps:
-        operator = _defaults(step.operator) if isinstance(step, Step) else None
-        if operator is not None and "html" in operator.reads and "html" not in there:
-            return PAGE
-        there |= {column.name for column in columns_of(operator)} if operator else set()
-        if isinstance(operator, FetchOperator) or (isinstance(operator, Extractor) and operator.asks_hosts):
-            return pa.schema([column for column in PAIR if column.name != "image"])
-    return PAIR
-
-
-def _defaults(name: str) -> Operator | None:
-    """An operator with its default parameters; None where it has required ones, or is none."""
-    try:
-        return registry.find(name)()
-    except (KeyError, ImportError, ValidationError):
-        return None
-
-
-def columns_of(operator: Operator) -> tuple[pa.Field, ...]:
-    """All that it adds, to documents and to nodes."""
-    return (*operator.adds, *(operator.adds_to_nodes if isinstance(operator, DocumentOperator) else ()))
-
-
-def _added_by(name: str) -> set[str]:
-    """Columns that an operator adds with its default parameters; none when it has required ones."""
-    operator = _defaults(name)
-    return {column.name for column in columns_of(operator)} if operator else set()

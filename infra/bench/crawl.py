@@ -80,6 +80,7 @@ def compare(folder: Path, served: Web, scheme: str, resized: bool, options: argp
     print(f"{scheme:6}{'256 px' if resized else 'as is':8}", *found, end="")
     if options.img2dataset:
         print(f"  ratio {spread(ratios(rates['cupel'], rates['img2dataset']), 2)} (target {target})", end="")
+    if options.img2dataset and not options.command:  # Ray's workers are no children of ours
         print(f"  CPU ms {spread(costs['img2dataset'], 2)}, {spread(costs['cupel'], 2)}", end="")
         print(f"  ratio {spread(ratios(costs['img2dataset'], costs['cupel']), 2)}", end="")
     print(flush=True)

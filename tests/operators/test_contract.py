@@ -34,7 +34,7 @@ from cupel.operators.base import (
 )
 from cupel.operators.decode import RowError
 from cupel.operators.images import ImageStore
-from cupel.pipeline.planner import columns_of
+from cupel.pipeline.columns import columns_of
 from cupel.schemas.document import NODE
 
 BREAKS_ITS_CONTRACT = "test.wrong_length"  # on purpose

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from recipe_files import write_recipe_files
 
+from cupel.pipeline.columns import supposed
 from cupel.pipeline.plan import CorpusStep, KeepStep, MeasureStep
-from cupel.pipeline.planner import make_plan, supposed
+from cupel.pipeline.planner import make_plan
 from cupel.pipeline.recipe_file import RecipeError, RecipeFile, parse_recipe, shipped_recipes
 from cupel.schemas.pair import PAIR
 from cupel.schemas.recipe import Recipe
@@ -103,7 +104,7 @@ def test_labels_are_unique():
 def test_shipped_recipes_plan(name, tmp_path, monkeypatch):
     monkeypatch.chdir(write_recipe_files(tmp_path))
     recipe = parse_recipe(shipped_recipes()[name].read_bytes(), name)
-    made = make_plan(recipe, supposed(recipe))
+    made = make_plan(recipe, supposed(recipe.recipe))
     assert len(made.steps) > 1
 
 

@@ -22,9 +22,9 @@ from cupel import Recipe, run
 from cupel.operators import registry
 from cupel.operators.base import Batch, CorpusOperator, DocumentOperator, Operator
 from cupel.operators.images import ImageStore
+from cupel.pipeline.columns import columns_of
 from cupel.pipeline.export_documents import as_mmc4, as_obelics
 from cupel.pipeline.funnel import Funnel
-from cupel.pipeline.planner import columns_of
 from cupel.pipeline.recipe_file import load_recipe
 from cupel.pipeline.verify import verify_corpus
 from cupel.schemas.recipe import Bound, Keep, Step

@@ -46,6 +46,7 @@ class Resources:
 class Operator(ABC):
     """What all operators share. `adds` and `reads` are class attributes, or properties where parameters decide them."""
 
+    pace: ClassVar[frozenset[str]] = frozenset()  # parameters that decide how fast it is, and not what it finds
     version: ClassVar[int] = 1  # raise it whenever the numbers change: it is part of every fingerprint
     needs: ClassVar[Resources] = Resources()
 

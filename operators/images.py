@@ -50,11 +50,11 @@ class ImageStore:
 
     def has(self, slot: int) -> bool:
         """False where the row turned out to have no image at all (which is no error)."""
-        return self._images[slot] is not None
+        return self._images.get(slot) is not None
 
     def data(self, slot: int) -> bytes:
         """The encoded bytes; RowError where they could not be had."""
-        data = self._images[slot]
+        data = self._images.get(slot)
         if data is None:
             raise RowError("missing_file", "the row has no image")
         if isinstance(data, RowError):

@@ -134,6 +134,12 @@ def _nothing(step: RowStep) -> Columns:
     return {name: pa.nulls(1, kind) for name, kind in kinds.items()}
 
 
+def _failure(error: Exception) -> RowError:
+    """What an operator raised on one row."""
+    kind, message = (error.kind, error.message) if isinstance(error, RowError) else (type(error).__name__, str(error))
+    return RowError(kind, message or kind, transient=isinstance(error, OSError | MemoryError))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Caller:
     """Calls operators for one shard. `on_gpu` runs models on GPU workers; without it they run here."""
@@ -171,25 +177,44 @@ class Caller:
         except Exception as error:  # noqa: BLE001  the row border: it becomes an error entry
             if len(batch) > 1:
                 return self._halves(step, batch, rows)
-            kind, message = (
-                (error.kind, error.message) if isinstance(error, RowError) else (type(error).__name__, str(error))
-            )
-            failure = RowError(kind, message or kind, transient=isinstance(error, OSError | MemoryError))
-            return _nothing(step), {0: failure}
+            return _nothing(step), {0: _failure(error)}
 
     def fetch(self, step: FetchStep, batch: Batch, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Columns]]:
-        """What a FetchOperator gives, checked; in careful mode for few rows at a time, to find the culprit."""
+        """What a FetchOperator gives, checked; an exception is pinned on the row that raises it, as in `call`.
+
+        In careful mode few rows are fetched at a time, to find the culprit.
+        """
+        waiting = [np.arange(len(rows))]
+        if self.view.job.careful:
+            waiting = np.array_split(waiting[0], -(-len(rows) // CAREFUL_ROWS))
+        while waiting:
+            some = waiting.pop(0)
+            if len(some) > 1 and self._suspect(rows[some]):
+                waiting[:0] = [some[i : i + 1] for i in range(len(some))]
+                continue
+            self._leave_crumb(step, rows[some])
+            part, left = batch.take(some), np.ones(len(some), bool)
+            try:
+                for places, values in self._fetched(step, part):
+                    left[places] = False
+                    yield some[places], values
+            except (ContractError, SetupError, ModelError, *PASSING):
+                raise
+            except Exception as error:  # noqa: BLE001  the row border: it becomes an error entry
+                rest = some[left]
+                if len(rest) == 1:
+                    batch.fail(int(rest[0]), _failure(error))
+                    yield rest, _nothing(step)
+                elif len(rest):
+                    waiting[:0] = np.array_split(rest, 2)
+            for place, failure in part.failures.items():
+                batch.fail(int(some[place]), failure, keep_values=failure.keeps_values)
+
+    def _fetched(self, step: FetchStep, batch: Batch) -> Iterator[tuple[np.ndarray, Columns]]:
         operator = loaded(step)
         assert isinstance(operator, FetchOperator)
-        at_once = (1 if self._suspect(rows) else CAREFUL_ROWS) if self.view.job.careful else len(rows)
-        for start in range(0, len(rows), at_once):
-            some = np.arange(start, min(start + at_once, len(rows)))
-            part = batch.take(some)
-            self._leave_crumb(step, rows[some])
-            for places, values in operator(part):
-                yield some[np.asarray(places, np.int64)], _checked(step, values, len(places))
-            for place, error in part.failures.items():
-                batch.fail(int(some[place]), error, keep_values=error.keeps_values)
+        for places, values in operator(batch):
+            yield np.asarray(places, np.int64), _checked(step, values, len(places))
 
     def _suspect(self, rows: np.ndarray) -> bool:
         span = self.view.job.careful.suspects if self.view.job.careful else None

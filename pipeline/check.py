@@ -131,7 +131,10 @@ def check_recipe(
             return checked
         some = _spread(shards, sample)
         head = Head(whole=source, rows_of={shard.id: shard.rows for shard in shards.shards})
-        for told in (Silent(), progress or Silent()):  # first to start workers and load models, then for the time
+        # First to start workers and load models, then for the time; nobody's hosts are asked twice for that.
+        plan = make_plan(file, shards.schema)
+        asks_hosts = any(step.operator.asks_hosts for step in plan.by_row)
+        for told in (progress or Silent(),) if asks_hosts else (Silent(), progress or Silent()):
             with _scratch(place) as own:
                 lend_members(place or scratch, own, some.shards)
                 engine = Engine(own, head, told)

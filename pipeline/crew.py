@@ -80,6 +80,7 @@ class Crew(Generic[R]):
     submit: Callable[[list[Job]], ray.ObjectRef[tuple[list[R], float]]]
     slots: int
     deadline_s: float
+    patience: float = 1.0  # how much longer than usual a task, or one row in careful mode, may take
     _waiting: list[_Task] = field(default_factory=list)
     _running: dict[ray.ObjectRef[tuple[list[R], float]], _Task] = field(default_factory=dict)
     _mean_s: float | None = None
@@ -201,12 +202,12 @@ class Crew(Generic[R]):
         """Kill what is past its deadline, or stands still in careful mode."""
         now = time.monotonic()
         for ref, task in self._running.items():
-            late = now - task.submitted > self.deadline_s * len(task.jobs)
+            late = now - task.submitted > self.patience * self.deadline_s * len(task.jobs)
             if task.jobs[0].careful:
                 crumb = self._crumb(task.jobs[0])
                 if crumb != task.crumb:
                     task.crumb, task.crumb_at = crumb, now
-                late = bool(crumb) and now - task.crumb_at > min(STALL_S, self.deadline_s)
+                late = bool(crumb) and now - task.crumb_at > self.patience * min(STALL_S, self.deadline_s)
             if late and not task.timed_out:
                 task.timed_out = True
                 ray.cancel(ref, force=True)

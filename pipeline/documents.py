@@ -47,10 +47,13 @@ class Documents:
         found = order[at] if len(self) else np.full(len(names), -1)
         return np.where(self.names[found] == names, found, -1) if len(self) else found
 
-    def digests(self, alive: Mask) -> np.ndarray:
-        """int64: a digest of each document's nodes that are alive."""
+    def digests(self, alive: Mask, entries: Sequence[np.ndarray] = ()) -> np.ndarray:
+        """int64: a digest of each document's nodes that are alive, and of which entries (by node) hold their values."""
+        mixed = self._mixed
+        for position in entries:
+            mixed = _mixed(mixed ^ position.astype(np.uint64))
         found = np.zeros(len(self), np.uint64)
-        np.add.at(found, self.of[alive], self._mixed[alive])
+        np.add.at(found, self.of[alive], mixed[alive])
         return found.view(np.int64)
 
     def alive(self, nodes: Mask) -> Mask:
@@ -119,7 +122,8 @@ class DocumentScores:
         self._table = pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()
         self._position = self._found()
         if retry and tables:
-            self._position[[place for place, kind in self._errors_at().items() if kind in retry]] = -1
+            failed = np.asarray(pc.starts_with(self._take("state"), "failed").fill_null(False))
+            self._position[[i for i, kind in self._errors_at().items() if kind in retry and failed[i]]] = -1
         self.known: Mask = (self._position >= 0)[documents.of]  # by node
 
     def _found(self) -> np.ndarray:

@@ -161,7 +161,7 @@ def _of_documents(view: ShardView, found: Walk, step: CorpusStep | KeepStep, the
         reads = {asked: name for asked, name in reads.items() if asked == "key" or asked in ranked}
     columns = {}
     for asked, name in reads.items():
-        if asked == "text" and isinstance(step, CorpusStep):
+        if asked == "text" and isinstance(step, CorpusStep) and name in (view.space.nodes or ()):
             columns[asked] = view.documents.texts(view.column(name), found.alive).take(pa.array(there))
         else:
             columns[asked] = view.take(name, view.documents.starts[there])

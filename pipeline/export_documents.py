@@ -89,6 +89,8 @@ def _obelics(row: Row) -> dict[str, object]:
             texts.append(None)
             images.append(node["image_url"])
             metadata.append({"document_url": row.get("page_url"), **_named(node, _OF_IMAGE)})
+        elif node["text"] is None:  # a step that makes another version of it failed
+            continue
         elif texts and texts[-1] is not None:
             texts[-1] += JOINT + node["text"]
         else:
@@ -121,49 +123,50 @@ def as_mmc4(batch: pa.RecordBatch) -> Iterator[Mmc4Document]:
     """A document each: its sentences (or paragraphs, where images were matched with those), and its matched images.
 
     MMC4 has a sentence for every image: images without one are left out, and those whose text was dropped after it was
-    matched. `similarity_matrix` is there where it was kept and still fits; `face_detections` where faces were looked
-    for. An image's name is a digest of its bytes, or of its address where it was not fetched.
+    matched. `similarity_matrix` is there where all similarities were kept, of the images and texts that are left;
+    `face_detections` where faces were looked for. An image's name is a digest of its bytes, or of its address where it
+    was not fetched.
     """
     for row in batch.to_pylist():
         yield _mmc4(row)
 
 
 def _mmc4(row: Row) -> Mmc4Document:
-    texts, first = _text_list(row["nodes"])
+    texts, where = _text_list(row["nodes"])
     pictures = [node for node in row["nodes"] if node["kind"] == "image"]
-    matched = [node["matched_node"] in first for node in pictures]
+    matched = [node for node in pictures if node["matched_node"] in where]
     found, images = [], {}
-    for node, is_matched in zip(pictures, matched, strict=True):
-        if is_matched:
-            name = _image_name(node)
-            found.append(_image_info(node, name, first))
-            if node.get("image") is not None:
-                images[name] = node["image"]
+    for node in matched:
+        name = _image_name(node)
+        found.append(_image_info(node, name, where))
+        if node.get("image") is not None:
+            images[name] = node["image"]
     document = {"url": row.get("page_url"), "text_list": texts, "image_info": found}
-    if (matrix := _matrix(row.get("similarity_matrix"), matched, len(texts))) is not None:
+    if (matrix := _matrix(matched, where)) is not None:
         document["similarity_matrix"] = matrix
     line = _json({**document, "could_have_url_duplicate": 0}).encode() + b"\n"
-    return Mmc4Document(line=line, images=images, unmatched=matched.count(False))
+    return Mmc4Document(line=line, images=images, unmatched=len(pictures) - len(matched))
 
 
-def _text_list(nodes: Iterable[Row]) -> tuple[list[str], dict[int | None, int]]:
-    """The texts that images were matched with, and where those of each node begin."""
+def _text_list(nodes: Iterable[Row]) -> tuple[list[str], dict[int | None, range]]:
+    """The texts that images were matched with, and where among them those of each node stand."""
     nodes = list(nodes)
     whole = any(node["matched_node"] is not None and node["matched_sentence"] is None for node in nodes)
     texts: list[str] = []
-    first: dict[int | None, int] = {}
+    where: dict[int | None, range] = {}
     for node in nodes:
         if node["kind"] == "text":
-            first[node["node_position"]] = len(texts)
-            texts += [node["text"]] if whole else sentences(node["text"])
-    return texts, first
+            parts = [node["text"] or ""] if whole else sentences(node["text"] or "")
+            where[node["node_position"]] = range(len(texts), len(texts) + len(parts))
+            texts += parts
+    return texts, where
 
 
-def _image_info(node: Row, name: str, first: Mapping[int | None, int]) -> dict[str, object]:
+def _image_info(node: Row, name: str, where: Mapping[int | None, range]) -> dict[str, object]:
     info = {
         "image_name": name,
         "raw_url": node["image_url"],
-        "matched_text_index": first[node["matched_node"]] + (node["matched_sentence"] or 0),
+        "matched_text_index": where[node["matched_node"]].start + (node["matched_sentence"] or 0),
         "matched_sim": node["matched_similarity"],
     }
     if "face_boxes" in node:
@@ -178,12 +181,16 @@ def _image_name(node: Row) -> str:
     return f"{hashlib.sha256(image).hexdigest()[:32]}.{suffix_of(image)}"
 
 
-def _matrix(rows: list[list[float]] | None, matched: list[bool], texts: int) -> list[list[float]] | None:
-    """The rows of the images that stay; None where nodes were dropped since, so that places have moved."""
-    if rows is None or len(rows) != len(matched):
-        return None
-    kept = [row for row, is_matched in zip(rows, matched, strict=True) if is_matched]
-    return kept if all(len(row) == texts for row in kept) else None
+def _matrix(matched: Iterable[Row], where: Mapping[int | None, range]) -> list[list[float]] | None:
+    """A row an image, a column a text that is left; None where that was not kept, or a text has other sentences now."""
+    matrix: list[list[float]] = []
+    for node in matched:
+        kept = dict(enumerate(node.get("similarities") or ()))
+        parts = [kept.get(place, []) if place is not None else [] for place in where]
+        if [len(part) for part in parts] != [len(texts) for texts in where.values()]:
+            return None
+        matrix.append([value for part in parts for value in part])
+    return matrix or None
 
 
 # WebDataset

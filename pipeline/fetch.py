@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from typing import IO
@@ -38,7 +37,7 @@ def fetch(caller: Caller, step: FetchStep, alive: Mask, report: Report) -> None:
             ready &= np.asarray(column.is_valid())[todo]
     rows = todo[ready]
     began = time.perf_counter()
-    with tempfile.TemporaryFile() as spool:
+    with view.store.growing() as file, file.open("w+b") as spool:
         fetched = _Fetched(step, len(rows), spool)
         if len(rows):
             caller.load(step)

@@ -13,9 +13,10 @@ from ..operators.base import Operator
 
 
 def depends_on(operator: Operator) -> tuple[dict[str, Any], list[str]]:
-    """Parameters, and digests of files; where a file lies is not part of it, so a path parameter is left out."""
+    """Parameters, and digests of files. Where a file lies is not part of it, nor how fast the operator is to be."""
     digests = {str(path): _digest(path) for path in operator.files}
-    params = {name: value for name, value in params_of(operator).items() if str(value) not in digests}
+    params = {name: value for name, value in params_of(operator).items() if name not in operator.pace}
+    params = {name: value for name, value in params.items() if str(value) not in digests}
     return params, sorted(digests.values())
 
 

@@ -165,14 +165,17 @@ def _texts(bound: Bound) -> Iterator[str]:
 def _checks(
     keep: Keep, columns: Mapping[str, pa.Array], ranks: Mapping[str, Mask], exempt: Mapping[str, Mask]
 ) -> Iterator[Mask]:
-    def holds(bounds: Mapping[str, Bound]) -> Iterator[Mask]:
-        for column, bound in bounds.items():
-            for mask in _bound_checks(column, bound, columns[column], ranks):
-                yield mask | exempt[column] if column in exempt else mask
-
-    yield from holds(keep.bounds)
-    if keep.any:
-        yield np.logical_or.reduce([np.logical_and.reduce(list(holds(option))) for option in keep.any])
+    for column, bound in keep.bounds.items():
+        for mask in _bound_checks(column, bound, columns[column], ranks):
+            yield mask | exempt[column] if column in exempt else mask
+    if keep.any:  # an alternative about images is none for texts, but a rule about images alone is nothing to them
+        never = np.zeros(len(next(iter(columns.values()))), bool)
+        holds, foreign = [], []
+        for option in keep.any:
+            checks = [m for c, bound in option.items() for m in _bound_checks(c, bound, columns[c], ranks)]
+            foreign.append(np.logical_or.reduce([never, *(exempt[c] for c in option if c in exempt)]))
+            holds.append(np.logical_and.reduce(checks) & ~foreign[-1])
+        yield np.logical_or.reduce(holds) | np.logical_and.reduce(foreign)
 
 
 def _bound_checks(column: str, bound: Bound, values: pa.Array, ranks: Mapping[str, Mask]) -> Iterator[Mask]:

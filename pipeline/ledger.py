@@ -144,10 +144,10 @@ def _dropped(view: ShardView, found: Walk) -> pa.Table:
 
 def _nodes(view: ShardView, step: KeepStep, rule: Rule, hit: np.ndarray) -> pa.Array:
     """Which nodes of their documents they are; null where a rule drops whole documents, and for rows that are none."""
-    nodes = view.space.nodes
-    columns = [step.reads[column] for column in rule.column.split(", ")]
-    whole = step.keep.on == "document" or not any(column in (nodes or ()) for column in columns)
-    if view.documents is None or whole:
+    if view.documents is None or view.space.nodes is None:
+        return pa.nulls(len(hit), pa.int32())
+    named = [rule.column] if rule.column in step.reads else step.columns  # the alternatives of `any` are one rule
+    if step.keep.on == "document" or not any(step.reads[column] in view.space.nodes for column in named):
         return pa.nulls(len(hit), pa.int32())
     return pa.array(hit - view.documents.starts[view.documents.of[hit]], pa.int32())
 

@@ -211,8 +211,11 @@ class _Run:
         cut = (window.first, len(window.alive))
         known = {name: column.slice(*cut) for name, column in self.view.scores(step).columns.items()}
         if todo.any():
-            rows = np.flatnonzero(todo)
-            table = self._measured(window, step, rows)
+            rows, parts = np.flatnonzero(todo), []
+            while len(rows):
+                some, rows = np.split(rows, [self._fitting(window, step, rows)])
+                parts.append(self._measured(window, step, some))
+            table = pa.concat_tables(parts)
             self.results[step.index].append(table)
             # Old and new, one after the other: any type can be taken from (there are embeddings).
             place = pa.array(np.where(todo, len(todo) + np.cumsum(todo) - 1, np.arange(len(todo))))
@@ -246,7 +249,7 @@ class _Run:
             self.lines.add(lines)
         self.report.seconds[step.label] += time.perf_counter() - began
 
-    def _fitting(self, window: _Window, step: ExtractStep, todo: np.ndarray) -> int:
+    def _fitting(self, window: _Window, step: RowStep, todo: np.ndarray) -> int:
         """How many rows' fetched pages may be in memory together: one at least."""
         ends = np.zeros(len(todo), np.int64)
         for name in step.reads.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ from .shard import ShardView
 
 AT_ONCE = 256  # documents
 NODES = 4096  # of them, unless one document has more
-NODES_WITH_IMAGES = 64  # where their images are in memory
+IMAGES = 64  # that are in memory together, unless one document has more
 
 
 def measure_documents(caller: Caller, step: DocumentStep, alive: Mask, report: Report) -> None:
@@ -55,21 +56,25 @@ class _Measuring:
         self.caller, self.step, self.alive, self.view = caller, step, alive, caller.view
         assert self.view.documents is not None
         self.documents: Documents = self.view.documents
-        self.images = _Images(self.view) if "image" in step.reads.values() else None
+        self.images = _images(self.view, step)
         self.texts: pa.Array = None
-        if not isinstance(step.operator, DocumentOperator) and "text" in step.reads:
+        nodes = self.view.space.nodes or ()
+        if not isinstance(step.operator, DocumentOperator) and step.reads.get("text") in nodes:
             self.texts = self.documents.texts(self.view.column(step.reads["text"]), alive)
 
     def parts(self, missing: np.ndarray) -> Iterator[np.ndarray]:
-        """Runs of documents that are measured together: of so many nodes at most, a document at least."""
-        limit = NODES if self.images is None else NODES_WITH_IMAGES
-        nodes = np.bincount(self.documents.of[self.alive], minlength=len(self.documents))[missing]
-        start = held = 0
-        for i, count in enumerate(nodes.tolist()):
-            if i > start and (held + count > limit or i - start == AT_ONCE):
+        """Runs of documents that are measured together: of so many nodes and images at most, a document at least."""
+        counted = [(self.alive, NODES)]
+        if self.images is not None:
+            counted.append((self.alive & self.images.there, IMAGES))
+        loads = [np.bincount(self.documents.of[some], minlength=len(self.documents))[missing] for some, _ in counted]
+        fill = np.max([load / limit for load, (_, limit) in zip(loads, counted, strict=True)], axis=0)
+        start, held = 0, 0.0
+        for i, share in enumerate(fill.tolist()):
+            if i > start and (held + share > 1 or i - start == AT_ONCE):
                 yield missing[start:i]
-                start, held = i, 0
-            held += count
+                start, held = i, 0.0
+            held += share
         yield missing[start:]
 
     def measured(self, some: np.ndarray) -> tuple[list[str], dict[str, pa.Array], dict[int, RowError]]:
@@ -101,15 +106,17 @@ class _Measuring:
 
     def _nodes(self, some: np.ndarray) -> tuple[DocumentBatch, np.ndarray]:
         """Documents as an operator for documents is given them."""
-        nodes = np.flatnonzero(self.alive & np.isin(self.documents.of, some))
+        ends = np.append(self.documents.starts, len(self.alive))
+        spans = [np.arange(ends[i], ends[i + 1]) for i in some.tolist()]
+        nodes = np.concatenate([span[self.alive[span]] for span in spans])
         starts = np.append(np.searchsorted(self.documents.of[nodes], some), len(nodes))
-        columns = {asked: self.view.take(name, nodes) for asked, name in self.step.reads.items() if name != "image"}
+        columns = {asked: self.view.take(name, nodes) for asked, name in self.step.reads.items() if asked != "image"}
         table = pa.table(columns or {"row": pa.array(nodes, pa.int32())})
         images = slots = None
         if self.images is not None:
             loaded = self.images.load(nodes)
             images = ImageStore(loaded)
-            slots = np.array([i if i in loaded else -1 for i in range(len(nodes))], np.int64)
+            slots = np.arange(len(nodes))
         batch = Batch(table, images, slots, self.caller.on_gpu, self.caller.budgets)
         return DocumentBatch(batch, starts), np.arange(len(some))
 
@@ -117,7 +124,7 @@ class _Measuring:
         """Documents as rows, those that have all that the operator reads."""
         columns = {}
         for asked, name in self.step.reads.items():
-            joined = asked == "text"
+            joined = asked == "text" and self.texts is not None
             columns[asked] = self.texts.take(pa.array(some)) if joined else self._of_documents(name, some)
         ready = np.ones(len(some), bool)
         for asked, column in columns.items():
@@ -130,20 +137,47 @@ class _Measuring:
         return self.view.take(name, self.documents.starts[some])
 
 
-class _Images:
-    """The images of nodes, read a batch of the shard's rows at a time, in order."""
+class _Images(Protocol):
+    """The images of nodes."""
+
+    there: Mask  # nodes that have one
+
+    def load(self, nodes: np.ndarray) -> dict[int, bytes | RowError | None]:
+        """Place in `nodes` (ascending, over all calls too) -> its image."""
+        ...
+
+
+def _images(view: ShardView, step: DocumentStep) -> _Images | None:
+    name = step.reads.get("image")
+    if name is None:
+        return None
+    return _Fetched(view) if name == "image" else _Versions(view, name)
+
+
+class _Fetched:
+    """What the rows begin with, or what a step has brought, read a batch of the shard's rows at a time, in order."""
 
     def __init__(self, view: ShardView) -> None:
+        self.there = np.concatenate([np.zeros(0, bool), *(rows.slots >= 0 for rows in view.rows([]))])
         self._batches = iter(view.rows([]))
         self._rows = next(self._batches)
 
     def load(self, nodes: np.ndarray) -> dict[int, bytes | RowError | None]:
-        """Place in `nodes` (ascending, over all calls too) -> its image, where it has one."""
         found: dict[int, bytes | RowError | None] = {}
         for i, node in enumerate(nodes.tolist()):
             while node >= self._rows.first + len(self._rows.slots):
                 self._rows = next(self._batches)
             slot = int(self._rows.slots[node - self._rows.first])
-            if slot >= 0:
-                found[i] = self._rows.images.load([slot])[0]
+            found[i] = self._rows.images.load([slot])[0] if slot >= 0 else None
         return found
+
+
+class _Versions:
+    """What a step has made of them."""
+
+    def __init__(self, view: ShardView, name: str) -> None:
+        self._column = view.column(name)
+        self.there = np.asarray(self._column.is_valid())
+
+    def load(self, nodes: np.ndarray) -> dict[int, bytes | RowError | None]:
+        return dict(enumerate(self._column.take(pa.array(nodes)).to_pylist()))

@@ -221,15 +221,16 @@ class Plan:
     def stretches(self) -> tuple[tuple[int, int], ...]:
         """[start, stop) of the runs of steps that a task goes through with a shard.
 
-        A barrier begins the stretch after it. What is fetched is a stretch of its own, because it mostly waits.
+        A barrier begins the stretch after it. What asks hosts is a stretch of its own, because it mostly waits.
         """
-        fetches = [step.index for step in self.steps if isinstance(step, FetchStep)]
+        fetches = [step.index for step in self.by_row if isinstance(step, FetchStep) or step.operator.asks_hosts]
         inner = {*self.barriers, *(i for i in fetches if i), *(i + 1 for i in fetches)} - {len(self.steps)}
         return tuple(itertools.pairwise((0, *sorted(inner), len(self.steps))))
 
     def fetches(self, stretch: tuple[int, int]) -> bool:
         """Does this stretch do nothing but fetch?"""
-        return any(isinstance(step, FetchStep) for step in self.steps[slice(*stretch)])
+        steps = [step for step in self.steps[slice(*stretch)] if isinstance(step, RowStep)]
+        return any(isinstance(step, FetchStep) or step.operator.asks_hosts for step in steps)
 
     @cached_property
     def hash(self) -> str:

@@ -118,6 +118,8 @@ class _Planner:
             self._check_documents(i, step, operator, {**reads, **takes})
         elif not isinstance(operator, CorpusOperator):
             self._refuse_of_cut(i, step.operator, {**reads, **takes})
+        if isinstance(operator, FetchOperator):
+            self._refuse_fetched(i, step.operator, {**reads, **takes})
         versions = {name: self.fingerprints[column] for name, column in {**reads, **takes}.items()}
         whole = ["on: document"] if step.on == "document" else []
         fingerprint = hashed(
@@ -167,9 +169,12 @@ class _Planner:
             message = f"{step.operator} goes from row to row: `on: document` is for what measures"
             raise self.source.error(message, "steps", i, step.operator, "on")
         for name, column in reads.items():
-            if column in self.nodes and name != "text" and not isinstance(operator, DocumentOperator):
+            own = column in self.nodes and name != "text"
+            if (own or name == "image") and not isinstance(operator, DocumentOperator):
                 message = f"on: document, {step.operator} reads {name!r}, of which each node has its own"
                 raise self.source.error(message, "steps", i, step.operator, "on")
+            if column in self.schema.names and not isinstance(operator, CorpusOperator):
+                self._refuse_of_cut(i, step.operator, {name: column})
             if not isinstance(operator, CorpusOperator) and isinstance(self._adder(column), CorpusStep):
                 self._refuse_of_cut(i, step.operator, {name: column})
 
@@ -204,13 +209,23 @@ class _Planner:
         self.schema = pa.schema((inherited | own | {"parent": PARENT}).values())
         self.fields, self.view = {}, {name: name for name in self.schema.names}
         self.fingerprints = {name: f"{step.fingerprint}:{print}" for name, print in prints.items()}
+        self._check_nodes(step, inherited)
         self.made_by = [step.fingerprint]
         self.of_cut = {name: by for name, by in self.of_cut.items() if name in inherited and name not in own}
         self.nodes, self.kinds = None, {}
         if step.makes_documents:
             self.nodes = set(own)
-            self.kinds = {"text": "text", **dict.fromkeys(IMAGE_COLUMNS, "image")}
-            self.kinds = {name: kind for name, kind in self.kinds.items() if name in own}
+            kinds = {"text": "text", **dict.fromkeys(IMAGE_COLUMNS, "image")}
+            self.kinds = {new: kinds[old] for old, new in step.names.items() if old in kinds}
+
+    def _check_nodes(self, step: ExtractStep, inherited: Mapping[str, pa.Field]) -> None:
+        """`nodes` is the engine's in documents, and it looks at their `kind`."""
+        if step.makes_documents and ("nodes" in inherited or "nodes" in step.names.values()):
+            message = f"{step.label} makes documents, which get a column 'nodes', and there is one of that name; "
+            hint = "leave it out with `read: {drop: [nodes]}`" if "nodes" in self.read.names else "rename it with `as`"
+            raise self.source.error(message + hint, "steps", step.index, step.label)
+        if step.makes_documents and step.names["kind"] != "kind":
+            raise self.source.error(f"{step.label}: `kind` keeps its name", "steps", step.index, step.label, "as")
 
     def operator(self, i: int, step: Step) -> Operator:
         """The step's operator with its parameters."""
@@ -255,6 +270,9 @@ class _Planner:
             self._check_parent(i, step, names)
             return names
         for old, new in names.items():
+            if new == "nodes" and self.nodes is not None:
+                message = f"{step.operator} adds 'nodes', which documents have; rename it with `as`"
+                raise self.source.error(message, "steps", i, step.operator)
             if new in self.view:
                 owner = "the source" if new in self.read.names else "an earlier step"
                 message = (
@@ -287,6 +305,11 @@ class _Planner:
                 f"{step} cannot read {column!r}: it belongs to this cut ({self.of_cut[column]}), scores to every cut"
             )
             raise self.source.error(message, "steps", i, step)
+
+    def _refuse_fetched(self, i: int, step: str, reads: Mapping[str, str]) -> None:
+        """What is fetched is not held in memory, and a step that fetches sees all rows at once."""
+        for column in sorted({*reads.values()} & {s.bytes_column for s in self.steps if isinstance(s, FetchStep)}):
+            raise self.source.error(f"{step} cannot read {column!r}, which is fetched itself", "steps", i, step)
 
     def _refuse_places(self, i: int, step: str, reads: Mapping[str, str]) -> None:
         """At a barrier `shard` and `row` are where a row stands, so no column can be read under these names."""

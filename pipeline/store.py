@@ -85,11 +85,17 @@ class Store(ABC):
 
         Raises DiskFullError where there is no room.
         """
+        with self.growing() as file:
+            yield file
+            self.publish(file, path, replace=replace, durable=durable)
+
+    @contextmanager
+    def growing(self) -> Iterator[Path]:
+        """A local path to write to, removed when the block ends. Raises DiskFullError where there is no room."""
         file = self.scratch / f"{self.temporary}{uuid.uuid4().hex}"
         try:
             self.scratch.mkdir(parents=True, exist_ok=True)
             yield file
-            self.publish(file, path, replace=replace, durable=durable)
         except OSError as error:
             if error.errno not in _FULL:
                 raise

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from ..operators.source.base import Shard
-from ..schemas.corpus import ERRORS, FETCHED, MADE, Manifest, shard_name
+from ..schemas.corpus import ERRORS, FETCHED, FOUND, MADE, Manifest, shard_name
 from .read import CorpusError, known_shards
 from .recount import Recount
 from .scores import version_path
@@ -135,7 +135,7 @@ class _Check:
             self.note(path, "left by a run that was stopped; the next run removes it")
         elif folder in _MEASURED:
             self.measured(path, shards, files)
-            if folder == "errors" and not {f"{home}/{rest}" for home in ("scores", "fetched", "rows")} & files:
+            if folder == "errors" and not {f"{home}/{rest}" for home in FOUND} & files:
                 self.note(path, "its scores were not committed; the next run measures them")
         elif folder == "members":
             for _ in self.tables(path):

@@ -168,13 +168,23 @@ def _whole_rows(view: ShardView, rows: Rows, chosen: np.ndarray) -> Iterator[tup
     rows = replace(rows, images=Rereadable(rows.images))
     versions = {column: view.space.view.get(column.name, column.name) for column in view.space.columns}
     fetched = [column for column, name in versions.items() if name == "image" and view.space.has_images]
-    known = {c.name: _column(view, rows, chosen, name) for c, name in versions.items() if c not in fetched}
+    brought = {
+        column.name: name for column, name in versions.items() if column not in fetched and _is_brought(view, name)
+    }
+    apart = {column.name for column in fetched} | set(brought)
+    known = {c.name: _column(view, rows, chosen, name) for c, name in versions.items() if c.name not in apart}
     for start in range(0, len(chosen), LOAD_ROWS):
         columns = {name: column.slice(start, LOAD_ROWS) for name, column in known.items()}
         some = chosen[start : start + LOAD_ROWS]
         for column in fetched:
             columns[column.name] = pa.array(_images(view, rows, some), column.type)
+        columns |= {name: view.take(version, some + rows.first) for name, version in brought.items()}
         yield some, pa.table([columns[column.name] for column in versions], names=[column.name for column in versions])
+
+
+def _is_brought(view: ShardView, name: str) -> bool:
+    """Is it bytes that a step has brought, to be read some at a time?"""
+    return name not in view.space.schema.names and view.sizes(name) is not None
 
 
 def _column(view: ShardView, rows: Rows, chosen: np.ndarray, name: str) -> pa.Array:
@@ -222,6 +232,9 @@ def _weights(view: ShardView, rows: Rows, chosen: np.ndarray) -> np.ndarray:
     total = np.full(len(chosen), ROW_BYTES, np.int64)
     if "text" in view.space.view:
         total += lengths(_column(view, rows, chosen, view.space.view["text"]))
+    for name in view.space.fields:
+        sizes = view.sizes(name) if name != "image" else None
+        total += 0 if sizes is None else np.maximum(sizes[rows.first + chosen], 0)
     image = view.space.view.get("image")
     if image == "image" and view.space.has_images:
         total += _image_bytes(view, rows, chosen)

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict
 from .fields import field
 
 FORMAT_VERSION = 1
+FOUND = ("scores", "fetched", "rows")  # folders of what steps found in the input
 
 
 class State(StrEnum):

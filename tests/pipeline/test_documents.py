@@ -13,9 +13,12 @@ from drawing import write_jsonl
 from cupel import Recipe, run
 from cupel.pipeline import measure_documents
 from cupel.pipeline.documents import Documents
-from cupel.pipeline.recipe_file import RecipeError
+from cupel.pipeline.planner import make_plan
+from cupel.pipeline.read import CorpusError
+from cupel.pipeline.recipe_file import RecipeError, RecipeFile
 from cupel.pipeline.run import Engine
 from cupel.pipeline.verify import verify_corpus
+from cupel.schemas.pair import PAIR
 
 PAGE = "test.page"
 
@@ -280,6 +283,81 @@ def test_documents_of_rows_that_were_made_and_pairs_of_documents(tmp_path):
     sound(after)
 
 
+@pytest.mark.usefixtures("ray_session")
+def test_what_failed_and_comes_after_all_is_measured_by_all_that_lacked_it(tmp_path):
+    """Row operators, extractors and documents; and what has come is not asked for again."""
+    source = write_jsonl(tmp_path / "p.jsonl", ["a|IMG:slow5", "b|IMG:6", "c|IMG:slow8"])
+    mark = tmp_path / "mark"
+    steps = [PAGE, {"test.brings": {"mark": str(mark)}}, "image.size", "test.invert", "test.pictures"]
+    first = run(recipe(*steps), source, out=tmp_path / "c")
+    assert [row["pictures"] for row in curated(first)] == [0, 1, 0]
+    mark.touch()
+    second = run(recipe(*steps), source, out=tmp_path / "c", retry_errors=["slow_host"])
+    assert second.measured_rows == {PAGE: 0, "test.brings": 2, "image.size": 2, "test.invert": 2, "test.pictures": 2}
+    assert [row["pictures"] for row in curated(second)] == [1, 1, 1]
+    widths = [node["width_px"] for row in curated(second) for node in row["nodes"] if node["kind"] == "image"]
+    assert widths == [45, 46, 48]
+    sound(second)
+    mark.unlink()
+    third = run(recipe(*steps), source, out=tmp_path / "c", retry_errors=["slow_host"])
+    assert (third.measured_rows["test.brings"], third.errors) == (0, {})
+    sound(third)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_pages_that_come_after_all_become_documents_once(tmp_path):
+    source = write_jsonl(tmp_path / "p.jsonl", ["1", "2"], image_url=["slow1", "2"])
+    mark = tmp_path / "mark"
+    size = {"test.brings": {"mark": str(mark)}}
+    steps = [size, "image.size", {PAGE: {"column": "brought"}}]
+    first = run(recipe(*steps), source, out=tmp_path / "c")
+    assert [row["nodes"][0]["text"] for row in curated(first)] == ["slow", "ok"]
+    mark.touch()
+    for _ in range(2):
+        later = run(recipe(*steps), source, out=tmp_path / "c", retry_errors=["slow_host"])
+        assert later.measured_rows["image.size"] == later.measured_rows["test.brings"]
+        sound(later)
+    assert [row["width_px"] for row in curated(later)] == [41, 42]
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_row_on_which_fetching_raises_costs_itself(tmp_path):
+    urls = ["3", "RAISE", "4", "5", "gone", "6"]
+    source = write_jsonl(tmp_path / "p.jsonl", ["t"] * 6, image_url=urls)
+    result = run(recipe("test.brings", "image.size"), source, out=tmp_path / "c")
+    assert result.errors == {"ZeroDivisionError": 1, "gone_host": 1}
+    assert [row["width_px"] for row in curated(result)] == [43, None, 44, 45, None, 46]
+    again = run(recipe({"test.brings": {"hurry": 9}}, "image.size"), source, out=tmp_path / "c")
+    assert set(again.measured_rows.values()) == {0}, "how fast it is to be changes nothing"
+    with pytest.raises(CorpusError, match="belongs to another corpus"):
+        run(recipe("test.brings"), write_jsonl(tmp_path / "q.jsonl", ["t"], image_url=["1"]), out=tmp_path / "c")
+    sound(again)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_alternatives_are_about_the_nodes_that_have_their_columns(tmp_path):
+    source = write_jsonl(tmp_path / "p.jsonl", ["a b c|a b|IMG:2|IMG:9|a"])
+    either = {"keep": {"any": [{"words": {"min": 3}}, {"width_px": {"min": 45}}]}}
+    result = run(recipe(PAGE, "text.length", "test.brings", "image.size", either), source, out=tmp_path / "c")
+    assert as_text(curated(result)) == {"k0": ["a b c", "IMG:9"]}
+    images = {"keep": {"any": [{"width_px": {"min": 45}}, {"height_px": {"min": 99}}]}}
+    result = run(recipe(PAGE, "text.length", "test.brings", "image.size", images), source, out=tmp_path / "c")
+    assert as_text(curated(result)) == {"k0": ["a b c", "a b", "IMG:9", "a"]}
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_rule_on_a_column_with_a_comma_in_its_name(tmp_path):
+    source = write_jsonl(tmp_path / "p.jsonl", ["x", "y"], **{"a, b": [0, 2]})
+    result = run(recipe({"keep": {"a, b": {"min": 1}}}), source, out=tmp_path / "c")
+    assert (result.kept, result.dropped) == (1, {"keep a, b": 1})
+
+
+def test_what_asks_hosts_is_a_stretch_of_its_own():
+    made = make_plan(RecipeFile(recipe=recipe("text.length", "crawl.site", "text.language")), PAIR)
+    assert made.stretches == ((0, 1), (1, 2), (2, 3))
+    assert [made.fetches(stretch) for stretch in made.stretches] == [False, True, False]
+
+
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
@@ -294,6 +372,13 @@ def test_documents_of_rows_that_were_made_and_pairs_of_documents(tmp_path):
             "but 'kind' is of nodes",
         ),
         ([PAGE, "test.brings", {"test.brings": {"as": {"brought": "b"}}}], "has a column of that name"),
+        (
+            [PAGE, "test.longest", {PAGE: {"column": "text"}}, {"text.length": {"on": "document"}}, "test.longest"],
+            "has a",
+        ),
+        ([{PAGE: {"as": "p"}}], "`kind` keeps its name"),
+        ([{PAGE: {"as": {"image_url": "nodes"}}}], "get a column 'nodes'"),
+        ([PAGE, {"text.length": {"as": {"words": "nodes"}}}], "adds 'nodes', which documents have"),
         ([{"text.length": {"on": "pages"}}], "Input should be 'nodes' or 'document'"),
     ],
 )

@@ -42,6 +42,7 @@ NODE = {
     "matched_node": None,
     "matched_sentence": None,
     "matched_similarity": None,
+    "similarities": None,
 }
 
 
@@ -69,11 +70,10 @@ ROWS = [
         "nodes": [
             text(0, "One. Two."),
             text(1, "Three ☃"),
-            image(2, URL + "a.jpg", JPEG, 0, 1, 0.5),
-            image(3, URL + "b.png", PNG, 1, 0, 0.25),
+            image(2, URL + "a.jpg", JPEG, 0, 1, 0.5) | {"similarities": [[0.25, 0.5], [0.0]]},
+            image(3, URL + "b.png", PNG, 1, 0, 0.25) | {"similarities": [[0.125, 0.5], [0.25]]},
             image(4, URL + "c.png", None, None, None, None),
         ],
-        "similarity_matrix": [[0.25, 0.5, 0.0], [0.125, 0.5, 0.25], []],
         "score": float("nan"),
     },
     {
@@ -82,8 +82,10 @@ ROWS = [
         "warc_file": None,
         "warc_offset": None,
         "warc_length": None,
-        "nodes": [image(0, URL + "a.jpg", JPEG, 2, 0, 0.75) | {"alt_text": "a"}, text(2, "Words")],
-        "similarity_matrix": [[0.25, 0.75]],
+        "nodes": [
+            image(0, URL + "a.jpg", JPEG, 2, 0, 0.75) | {"alt_text": "a", "similarities": [[], [0.25, 0.5], [0.75]]},
+            text(2, "Words"),
+        ],
         "score": 0.5,
     },
 ]
@@ -132,14 +134,38 @@ def test_mmc4():
         {"raw_url": URL + "a.jpg", "matched_text_index": 1, "matched_sim": 0.5},
         {"raw_url": URL + "b.png", "matched_text_index": 2, "matched_sim": 0.25},
     ]
-    for info, row in zip(document["image_info"], document["similarity_matrix"], strict=True):
-        assert row[info["matched_text_index"]] == info["matched_sim"]
+    assert document["similarity_matrix"] == [[0.25, 0.5, 0.0], [0.125, 0.5, 0.25]]
     assert first.images == dict(zip(names, [JPEG, PNG], strict=True))
     assert (first.unmatched, second.unmatched) == (1, 0)
     document = json.loads(second.line)
     assert (document["url"], document["text_list"]) == (None, ["Words"])
     assert document["image_info"][0]["matched_text_index"] == 0, "the text stood third when it was matched"
-    assert "similarity_matrix" not in document, "a text has gone since"
+    assert document["similarity_matrix"] == [[0.75]], "a text has gone since, and its sentences with it"
+
+
+@pytest.mark.parametrize(
+    ("changed", "matrix"),
+    [
+        ({}, [[0.25, 0.5, 0.0], [0.125, 0.5, 0.25]]),
+        ({2: None}, [[0.125, 0.5, 0.25]]),
+        ({4: None}, [[0.25, 0.5, 0.0], [0.125, 0.5, 0.25]]),
+        ({1: None}, [[0.25, 0.5]]),
+        ({0: None}, [[0.25]]),
+        ({0: {"text": "One. Two. And one more."}}, None),
+        ({2: {"similarities": None}}, None),
+        ({2: {"similarities": [[0.25, 0.5]]}}, None),
+        ({2: None, 3: None}, None),
+    ],
+)
+def test_mmc4_has_the_similarities_of_what_is_left(changed, matrix):
+    nodes = [
+        node | (changed.get(i) or {}) for i, node in enumerate(ROWS[0]["nodes"]) if changed.get(i, True) is not None
+    ]
+    (found,) = as_mmc4(batch_of([ROWS[0] | {"nodes": nodes}]))
+    document = json.loads(found.line)
+    assert document.get("similarity_matrix") == matrix
+    for info, row in zip(document["image_info"], matrix or (), strict=matrix is not None):
+        assert row[info["matched_text_index"]] == info["matched_sim"]
 
 
 def test_mmc4_with_paragraphs_and_with_a_text_that_has_gone():

@@ -329,7 +329,12 @@ class Longest(DocumentOperator):
 
 @operator
 class Brings(FetchOperator):
-    """Draws the picture that an address names (a number), last row first; `gone` is not there, `slow` times out."""
+    """Draws the picture that an address names (a number), last row first; `gone` is not there, `slow7` times out until
+    there is a file `mark`, `RAISE` raises."""
+
+    mark: str = ""
+    pace = frozenset({"hurry"})
+    hurry: int = 1
 
     reads = ("image_url",)
     adds = (
@@ -345,6 +350,10 @@ class Brings(FetchOperator):
             yield np.array(rows), {"image": [image for image, _ in found], "brought": [why for _, why in found]}
 
     def _one(self, batch: Batch, row: int, url: str) -> tuple[bytes | None, str]:
+        if url == "RAISE":
+            raise ZeroDivisionError("asked to")
+        there = self.mark and Path(self.mark).exists()
+        url = url.removeprefix("slow") or "1" if there else url
         for word, transient in (("gone", False), ("slow", True)):
             if url.startswith(word):
                 batch.fail(row, RowError(f"{word}_host", url, transient=transient), keep_values=True)
@@ -352,6 +361,18 @@ class Brings(FetchOperator):
         held = io.BytesIO()
         Image.effect_noise((40 + int(url), 30), 60).convert("L").point(lambda _: int(url) % 256).save(held, "PNG")
         return held.getvalue(), "ok"
+
+
+@operator
+class Pictures(DocumentOperator):
+    """How many of a document's images can be had."""
+
+    reads = ("kind", "image")
+    adds = (field("pictures", pa.int32(), "images with bytes", unit="images"),)
+
+    def __call__(self, nodes: Batch, starts: np.ndarray) -> dict[str, list[object]]:
+        there = [row for row, _ in nodes.take(np.arange(len(nodes))).image_bytes()]
+        return {"pictures": np.histogram(there, starts)[0] if len(starts) > 1 else []}
 
 
 @operator

@@ -69,9 +69,14 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 64  # with the default of 5 a connection may wait a second for its turn
+    daemon_threads = True
+
+
 @pytest.fixture(scope="module")
 def server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     server.asked = []
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server

@@ -80,6 +80,7 @@ def run(
     Example: cupel run pairs_starter photos/ --out corpus
     """
     with told():
+        from .funnel import why_nothing
         from .run import run as run_recipe
 
         with Terminal() as progress:
@@ -100,6 +101,8 @@ def run(
         console.print(funnel.table())
         for kind, rows in funnel.errors.items():
             console.print(f"errors: {rows:,} rows {kind}", markup=False)
+        for reason in [] if funnel.kept else why_nothing(funnel):
+            console.print(f"nothing was kept; dropped by {reason}", markup=False)
         console.print(f"cut: {funnel.cut}", markup=False)
     for place, why in funnel.unreadable.items():
         print(f"cupel: incomplete: {place}: {why}", file=sys.stderr)

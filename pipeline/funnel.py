@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import html
 import io
+from collections import Counter
 from dataclasses import dataclass
 
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..schemas.corpus import Manifest, StepTotals
+from .store import open_store
 
+FILES_LOOKED_AT = 20  # of `dropped/`, to say why nothing was kept
 _HEAD = ("step", "rows in", "documents", "dropped", "share", "made", "seconds")
 
 
@@ -134,3 +138,17 @@ class Funnel:
         cells = "".join(f"<th>{name}</th>" for name in head)
         rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
         return f"<table><caption>{html.escape(self.manifest.name)}</caption><tr>{cells}</tr>{rows}</table>"
+
+
+def why_nothing(funnel: Funnel) -> list[str]:
+    """Where nothing was kept: what the rows had that the last rule to drop any did not want, the commonest first."""
+    last = next((line for line in reversed(funnel.steps) if line.dropped), None)
+    if last is None:
+        return []
+    store, counts = open_store(funnel.cut), Counter[tuple[str, str, str]]()
+    for path in store.files("dropped")[:FILES_LOOKED_AT]:
+        table = store.table(path, ["dropped_by", "column", "rule", "value"])
+        rows = table.filter(pc.equal(table.column("dropped_by"), last.step))
+        values = (str(value) for value in rows.column("value").to_pylist())
+        counts.update(zip(rows.column("column").to_pylist(), rows.column("rule").to_pylist(), values, strict=True))
+    return [f"{column} {rule}: {value} ({count:,})" for (column, rule, value), count in counts.most_common(3)]

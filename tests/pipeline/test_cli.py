@@ -168,6 +168,12 @@ def test_names_of_files_are_anybodys(here, ray_session):
     assert f"cut: {counts['cut']}\n" in shown
 
 
+def test_where_nothing_is_kept_it_says_what_the_rows_had(here, ray_session):
+    (here / "no.yaml").write_text("steps: [text.length, {keep: {words: {min: 1}}}, {keep: {text: {in: [x]}}}]\n")
+    shown = cupel("run", "no.yaml", write_jsonl(here / "t.jsonl", ["a", "b", "a"]), "--out", "c").stdout
+    assert "nothing was kept; dropped by text in ['x']: a (2)\n" in shown
+
+
 def test_a_shard_that_cannot_be_read_is_exit_code_3(here, ray_session):
     for name in "abc":
         pq.write_table(pa.table({"key": [name], "text": ["one two three four"]}), here / "nothing" / f"{name}.parquet")

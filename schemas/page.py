@@ -14,6 +14,7 @@ PAGE = pa.schema(
         field("html", pa.large_binary(), "the page without transfer and content codings", unit="bytes"),
         field("content_type", pa.string(), "media type as it was sent, empty if none"),
         field("http_status", pa.int32(), "status of the answer; null where the record is no HTTP", range="100 to 999"),
+        field("opt_out", pa.string(), "the header that reserves it: X-Robots-Tag or TDM-Reservation; null if none"),
         field("warc_type", pa.string(), "kind of record: response, resource, revisit; empty where it is damaged"),
         field("warc_date", pa.timestamp("ms", "UTC"), "when it was captured"),
         field("warc_truncated", pa.string(), "why the crawler stored only the beginning (length, time, ...)"),

@@ -20,6 +20,19 @@ from ._nodes import documents_of, is_kind, positions
 
 Unit = Literal["sentence", "paragraph"]
 MAX_PAIRS: Final = 1_000_000  # of a document: one image shown 1,000 times, among 1,000 sentences, takes a second
+_POSITION: Final = field("node_position", pa.int32(), "place in the document among the nodes alive here", range=">= 0")
+_OF_IMAGES: Final = (
+    field("matched_node", pa.int32(), "node_position of the text that the image is assigned to", range=">= 0"),
+    field("matched_sentence", pa.int32(), "which sentence of that text; null for paragraphs", range=">= 0"),
+    field("matched_similarity", pa.float32(), "cosine of the image and what it is assigned to", range="-1 to 1"),
+    field("best_similarity", pa.float32(), "cosine of the image and the text nearest to it", range="-1 to 1"),
+)
+SIMILARITIES: Final = field(
+    "similarities",
+    pa.list_(pa.list_(pa.float32())),
+    "cosines of the image and each sentence of each node, by node_position; null without a picture or a text",
+    range="-1 to 1",
+)
 
 
 @operator
@@ -35,6 +48,7 @@ class ImageTextAssignment(ClipDocumentOperator):
 
     `matched_node` is the `node_position` of the matched text among the nodes alive here, so it stays true when nodes
     are dropped later; `matched_sentence` counts the sentences of that node from 0 on (null with `unit: paragraph`).
+    `similarities` is read the same way: `similarities[matched_node][matched_sentence]` is `matched_similarity`.
     Images without a picture, below `min_similarity`, or of a document without text, have none. An image that cannot be
     decoded is told among the errors, has none, and fails nothing else. Sentences end by rules (see `text.sentences`),
     where MMC4 had NLTK's.
@@ -47,31 +61,21 @@ class ImageTextAssignment(ClipDocumentOperator):
     well_matched: float = Field(
         0.25, ge=-1, le=1, description="the similarity above which an image counts for well_matched_share"
     )
-    similarity_matrix: bool = Field(False, description="also keep all similarities, a list for each image, as MMC4 has")
+    similarity_matrix: bool = Field(
+        False, description="also keep all similarities, a list for each image, of which MMC4's matrix is made"
+    )
 
     reads = ("kind", "text", "image")
-    of_kind = dict.fromkeys(("matched_node", "matched_sentence", "matched_similarity", "best_similarity"), "image")
-    adds_to_nodes = (
-        field("node_position", pa.int32(), "place in the document among the nodes alive here", range=">= 0"),
-        field("matched_node", pa.int32(), "node_position of the text that the image is assigned to", range=">= 0"),
-        field("matched_sentence", pa.int32(), "which sentence of that text; null for paragraphs", range=">= 0"),
-        field("matched_similarity", pa.float32(), "cosine of the image and what it is assigned to", range="-1 to 1"),
-        field("best_similarity", pa.float32(), "cosine of the image and the text nearest to it", range="-1 to 1"),
+    of_kind = dict.fromkeys((*(column.name for column in _OF_IMAGES), SIMILARITIES.name), "image")
+    adds = (
+        field("well_matched_share", pa.float64(), "of the images assigned, above `well_matched`", range="0 to 1"),
+        field("highest_similarity", pa.float32(), "of the images assigned; null: none", range="-1 to 1"),
+        field("lowest_similarity", pa.float32(), "of the images assigned; null: none", range="-1 to 1"),
     )
 
     @property
-    def adds(self) -> tuple[pa.Field, ...]:
-        found = (
-            field(
-                "well_matched_share", pa.float64(), f"of the images assigned, above {self.well_matched}", range="0 to 1"
-            ),
-            field("highest_similarity", pa.float32(), "of the images assigned; null: none", range="-1 to 1"),
-            field("lowest_similarity", pa.float32(), "of the images assigned; null: none", range="-1 to 1"),
-        )
-        if not self.similarity_matrix:
-            return found
-        doc = f"cosine of each image and each {self.unit}, images in order; of an image without a picture an empty list"
-        return (*found, field("similarity_matrix", pa.list_(pa.list_(pa.float32())), doc, range="-1 to 1"))
+    def adds_to_nodes(self) -> tuple[pa.Field, ...]:
+        return (_POSITION, *_OF_IMAGES, *([SIMILARITIES] if self.similarity_matrix else []))
 
     def __call__(self, nodes: Batch, starts: np.ndarray) -> Mapping[str, pa.Array]:
         pictures, units = np.flatnonzero(is_kind(nodes, "image")), self._units(nodes)
@@ -80,17 +84,20 @@ class ImageTextAssignment(ClipDocumentOperator):
         pictures, units = pictures[paired[document[pictures]]], units.take(paired[document[units.node]])
         begun = nodes.of_texts(units.texts).start(self.text_tower)
         images, texts = self._vectors(nodes, pictures), begun()[:, :-1]
-        of_nodes = _Matches(nodes=len(nodes))
+        of_nodes, place = _Matches(nodes=len(nodes)), positions(starts)
         measured: list[tuple[object, ...]] = []
         bounds = (np.searchsorted(rows, starts).tolist() for rows in (pictures, units.node))  # both ascend
         for mine, its in zip(*(map(slice, ends, ends[1:]) for ends in bounds), strict=True):
             cosines = images[mine] @ texts[its].T
-            assigned = self._match(cosines, pictures[mine], units.node[its], units.part[its], of_nodes)
-            measured.append((*self._shares(assigned), *([_lists(cosines)] if self.similarity_matrix else [])))
-        place = positions(starts)
+            measured.append(
+                self._shares(self._match(cosines, pictures[mine], units.node[its], units.part[its], of_nodes))
+            )
+            if self.similarity_matrix and cosines.size:
+                of_nodes.keep(cosines, pictures[mine], place[units.node[its]])
         return {
             "node_position": pa.array(place, pa.int32()),
             **of_nodes.columns(place),
+            **({SIMILARITIES.name: pa.array(of_nodes.all, SIMILARITIES.type)} if self.similarity_matrix else {}),
             **{added.name: pa.array([row[k] for row in measured], added.type) for k, added in enumerate(self.adds)},
         }
 
@@ -158,6 +165,15 @@ class _Matches:
     def __init__(self, nodes: int) -> None:
         self.node, self.part = np.full((2, nodes), -1)
         self.similarity, self.best = np.full((2, nodes), np.nan, np.float32)
+        self.all: list[list[list[float]] | None] = [None] * nodes
+
+    def keep(self, cosines: np.ndarray, pictures: np.ndarray, places: np.ndarray) -> None:
+        """Note all cosines of one document's images, by the place of the node that each text is a part of."""
+        ends = np.cumsum(np.bincount(places)).tolist()
+        for picture, row in zip(pictures.tolist(), cosines, strict=True):
+            if not np.isnan(row).any():
+                values = row.tolist()
+                self.all[picture] = [values[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
     def columns(self, place: np.ndarray) -> dict[str, pa.Array]:
         none = self.node < 0
@@ -178,8 +194,3 @@ def _paired(nodes: Batch, starts: np.ndarray, pictures: np.ndarray, texts: np.nd
         nodes.fail(int(starts[i]), error)
     both: np.ndarray = (images > 0) & (units > 0) & (images * units <= MAX_PAIRS)
     return both
-
-
-def _lists(cosines: np.ndarray) -> list[list[float]]:
-    """A list an image; an empty one for an image without a picture."""
-    return [[] if np.isnan(row).any() else row.tolist() for row in cosines]

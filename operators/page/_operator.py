@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,7 @@ class PageOperator(Extractor):
     max_mb: float = Field(10.0, gt=0, le=100, description="larger pages fail as too_large")
     max_seconds: float = Field(5.0, gt=0, le=600, description="a page that takes more CPU seconds fails as timed_out")
 
+    pace: ClassVar[frozenset[str]] = frozenset({"max_seconds"})
     reads = ("html",)
     takes = ("page_url", "final_url", "content_type")
     uses_up = ("html",)

@@ -22,7 +22,8 @@ _LAZY: Final = (
     *("data-defer-src", "data-src-large", "data-src-medium", "data-src-small", "src2", "file", "original"),
 )
 _SRCSETS: Final = ("data-srcset", "data-lazy-srcset", "data-original-set", "nitro-lazy-srcset", "srcset")
-_CANDIDATE: Final = re.compile(r"\s*([^\s,]\S*[^\s,])(?:\s+(\d+(?:\.\d+)?)([wxh]))?[^,]*(?:,|$)")
+# Possessive, and matched where the last one ended, so that a page's own whitespace cannot make it quadratic.
+_CANDIDATE: Final = re.compile(r"[\s,]*+([^\s,](?:\S*[^\s,])?)(?:\s++(\d+(?:\.\d+)?)[wxh])?[^,]*+,?")
 _DATA_IMAGE: Final = re.compile(r"data:image/(?:jpe?g|png|webp|gif|avif);base64,", re.IGNORECASE)
 _PLACEHOLDER: Final = re.compile(
     r"(?:(?:^|[/_.-])(?:spacer|blank|placeholder|transparent|1x1|1px|lazyload|preloader)"
@@ -31,6 +32,7 @@ _PLACEHOLDER: Final = re.compile(
     re.IGNORECASE,
 )
 _OTHER_TYPES: Final = ("image/svg", "image/jxl", "image/heic", "video/")
+_QUERY: Final = re.compile("([?#])")  # what stands behind it keeps its backslashes
 _LENGTH: Final = re.compile(r"\s*(\d{1,6})(?:\.\d*)?\s*(?:px)?\s*$", re.IGNORECASE)
 _MIN_DATA_URI: Final = 256  # shorter ones are dots and colours
 
@@ -69,8 +71,10 @@ def absolute(url: str, base: str) -> str | None:
 
 
 def _joined(base: str, url: str) -> str:
-    """urljoin, with what browsers do to whitespace; empty where it is no URL."""
+    """urljoin, with what browsers do to whitespace and backslashes; empty where it is no URL."""
     url = url.strip().replace("\n", "").replace("\r", "").replace("\t", "").replace(" ", "%20")
+    path, mark, rest = _QUERY.split(url, maxsplit=1) if _QUERY.search(url) else (url, "", "")
+    url = path.replace("\\", "/") + mark + rest
     try:
         joined = urljoin(base, url)
         return joined if len(joined) <= MAX_URL and urlsplit(joined).hostname else ""
@@ -94,8 +98,9 @@ def _candidates(attributes: Attributes, sources: Sequence[Attributes]) -> Iterat
 def _srcset(value: str) -> Iterator[tuple[float, str]]:
     if len(value) > MAX_SRCSET:
         return
-    for match in _CANDIDATE.finditer(value):
-        url, size, _unit = match.groups()
+    at = 0
+    while match := _CANDIDATE.match(value, at):
+        (url, size), at = match.groups(), match.end()
         if not (url[:5].lower() == "data:" or _PLACEHOLDER.search(url)):
             yield float(size or 1), url
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -30,6 +31,7 @@ class Markdown(DocumentExtractor):
     max_mb: float = Field(1.0, gt=0, le=100, description="longer texts fail as too_large")
     max_seconds: float = Field(5.0, gt=0, le=600, description="a text that takes more CPU seconds fails as timed_out")
 
+    pace: ClassVar[frozenset[str]] = frozenset({"max_seconds"})
     adds = tuple(NODE)
     takes = ("page_url",)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,13 +18,15 @@ from .images import Root
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from urllib3 import PoolManager
+    from urllib3 import BaseHTTPResponse, PoolManager
 
 MAX_RANGE_BYTES: Final = 64 << 20
 THREADS: Final = 16
 TRIES: Final = 5
 CONNECT_S: Final = 10.0
 READ_S: Final = 60.0
+DEADLINE_S: Final = 600.0  # of a range with all its tries: 64 MiB at 110 KB/s
+CHUNK_BYTES: Final = 1 << 20
 MAX_WAIT_S: Final = 60  # longer than this no server may make us wait before a retry
 _PASSING: Final = (403, 408, 429, 500, 502, 503, 504)  # 403 is what data.commoncrawl.org says to who asks too fast
 # Names come out of tables: no scheme, no way up, nothing that a URL or a shell would read as more than a name.
@@ -89,20 +92,34 @@ def _from_s3(base: str, wanted: Range) -> bytes:
 def _from_http(url: str, wanted: Range) -> bytes:
     from urllib3.exceptions import HTTPError
 
+    end = time.monotonic() + DEADLINE_S
     headers = {"Range": _header(wanted), "Accept-Encoding": "identity"}
     for left in reversed(range(TRIES)):
-        try:
+        try:  # urllib3 itself tries connections and passing statuses again, up to where the body begins
             answer = _http_pool().request("GET", url, headers=headers, preload_content=False, redirect=False)
-            try:
-                if answer.status != 206:
-                    raise _failure(url, answer.status)
-                return _whole(answer.read(wanted.size + 1), wanted)
-            finally:
-                answer.close() if answer.status != 206 else answer.release_conn()
-        except HTTPError as error:  # also a connection that breaks off within the body, which urllib3 does not retry
-            if not left:
+        except HTTPError as error:
+            raise RowError("fetch_failed", f"{url}: {error}"[:300], transient=True) from error
+        try:
+            if answer.status != 206:
+                raise _failure(url, answer.status)
+            return _whole(_body(answer, wanted.size + 1, end), wanted)
+        except (HTTPError, TimeoutError) as error:
+            if not left or time.monotonic() > end:
                 raise RowError("fetch_failed", f"{url}: {error}"[:300], transient=True) from error
+        finally:
+            answer.release_conn() if answer.length_remaining == 0 else answer.close()
     raise AssertionError("the last try returns or raises")
+
+
+def _body(answer: BaseHTTPResponse, most: int, end: float) -> bytes:
+    """Up to `most` bytes as they come: a server that drips gets no further than the time that there is."""
+    parts, size = list[bytes](), 0
+    while size < most and (part := answer.read1(min(most - size, CHUNK_BYTES))):
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() > end:
+            raise TimeoutError(f"no end after {DEADLINE_S:g} s and {size:,} bytes")
+    return b"".join(parts)
 
 
 def _header(wanted: Range) -> str:

@@ -35,6 +35,11 @@ def begins_record(data: bytes) -> bool:
     return WARC_LINE.match(data) is not None or ARC_LINE.match(data) is not None
 
 
+def no_line_ends(size: int) -> RowError:
+    """Where a record should end, it goes on."""
+    return RowError("damaged_record", f"no line ends behind its {size:,} bytes")
+
+
 class Raw:
     """A file that is read forwards mostly, by large chunks."""
 
@@ -50,6 +55,10 @@ class Raw:
             wanted = max(0, min(max(size, self._chunk), self.size - offset))
             self._held, self._first, begin = bytes(self._handle.read_at(wanted, offset)), offset, 0
         return self._held[begin : begin + size]
+
+    def byte(self, offset: int) -> bytes:
+        """One byte far away, while what was read stays at hand; none behind the end."""
+        return bytes(self._handle.read_at(1, offset)) if offset < self.size else b""
 
     @functools.cached_property
     def packed(self) -> bool:
@@ -118,10 +127,25 @@ class Stretch:
             self._drop(len(piece))
         return skipped
 
+    def check_block(self, size: int) -> None:
+        """RowError where no block of `size` bytes can lie here, as far as a plain file tells without reading it."""
+        if self.packed or size <= PIECE_BYTES:
+            return
+        left = self._raw.size - self.end
+        if size > left:
+            raise RowError("truncated", f"{left:,} bytes of {size:,}")
+        if self._raw.byte(self.end + size) not in (b"", b"\r", b"\n"):
+            raise no_line_ends(size)
+
     def skip_line_ends(self) -> None:
         """Go on to what is no line end."""
-        while (ahead := self.peek(4)) and (ends := len(ahead) - len(ahead.lstrip(b"\r\n"))):
+        size = 4
+        while ahead := self.peek(size):
+            ends = len(ahead) - len(ahead.lstrip(b"\r\n"))
             self._drop(ends)
+            if ends < len(ahead):
+                return
+            size = min(2 * size, PIECE_BYTES)
 
     def seek_record(self) -> bool:
         """Go on to where the next record begins; False when there is none left."""

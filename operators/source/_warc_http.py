@@ -11,20 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..crawl._encodings import DECODERS
+from ..crawl._encodings import DECODERS, Data
+from ..crawl._reasons import FetchError
 from ..decode import RowError
-from ._warc_records import MAX_HEAD_BYTES, end_of_head, read_fields
+from ._warc_records import MAX_HEAD_BYTES, end_of_head, read_lines
 
 MAX_CODINGS: Final = 2
 _STATUS: Final = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})(?!\d)")
 _CHUNK: Final = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,1024})?\r?\n")
+_CRAWLER: Final = re.compile(r"(?:^|(?<=[,;]))\s*(?!unavailable_after|max-)[a-z*][^,;:]*:", re.IGNORECASE)
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _IMAGES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"\x00\x00\x00")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """Status, headers (lower-case names), and the body as it was sent."""
+    """Status, headers (lower-case names; of equal ones the first, but all of X-Robots-Tag), and the body as sent."""
 
     status: int
     headers: Mapping[str, str]
@@ -43,7 +45,23 @@ def parse_response(block: bytes) -> Response | None:
         return None
     end = end_of_head(block[:MAX_HEAD_BYTES])
     head = block if end < 0 else block[:end]
-    return Response(status=int(status[1]), headers=read_fields(head), body=b"" if end < 0 else block[end:])
+    return Response(status=int(status[1]), headers=_headers(head), body=b"" if end < 0 else block[end:])
+
+
+def _headers(head: bytes) -> dict[str, str]:
+    """Servers send Content-Type and Content-Encoding twice by mistake, X-Robots-Tag to say more.
+
+    What follows the name of a crawler is for that crawler, so in one line all that is for everybody comes first.
+    """
+    lines = read_lines(head)
+    headers = dict(reversed(lines))
+    tags = [value for name, value in lines if name == "x-robots-tag"]
+    if len(tags) > 1:
+        starts = [found.start() if (found := _CRAWLER.search(tag)) else len(tag) for tag in tags]
+        cut = list(zip(tags, starts, strict=True))
+        parts = [*(tag[:start] for tag, start in cut), *(tag[start:] for tag, start in cut)]
+        headers["x-robots-tag"] = ", ".join(kept for part in parts if (kept := part.strip(" ,;")))
+    return headers
 
 
 def decode_body(response: Response, limit: int) -> tuple[bytes, bool]:
@@ -84,7 +102,8 @@ def dechunk(body: bytes) -> tuple[bytes, bool]:
 
 def _unpack(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
     """What the body unpacks to, and whether it came to its end."""
-    decoder, parts, held, rest = DECODERS[coding](body), list[bytes](), 0, body
+    decoder, parts, held = DECODERS[coding](body), list[bytes](), 0
+    rest: Data = body
     try:
         while held <= limit:
             part, rest = decoder.decode(rest)
@@ -94,6 +113,8 @@ def _unpack(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
                 return b"".join(parts), True
             if not part and not rest:
                 break
+    except FetchError as error:  # more members than there can be
+        raise RowError("damaged_record", f"a body packed by {coding}: {error.message}") from None
     except Exception as error:  # noqa: BLE001  each library has an error of its own
         if not held and _looks_unpacked(body):
             return body, True

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..decode import RowError
-from ._warc_bytes import ARC_LINE, GZIP, LONGEST_LINE, WARC_LINE, Raw, Stretch
+from ._warc_bytes import ARC_LINE, GZIP, LONGEST_LINE, WARC_LINE, Raw, Stretch, no_line_ends
 
 MAX_HEAD_BYTES: Final = 1 << 20
 MAX_BLOCK_BYTES: Final = 64 << 20  # of a record's block that are held
 _EMPTY_LINE: Final = re.compile(rb"\n\r{0,2}\n")  # two: files went through programs that turned line ends once more
+_LENGTH: Final = re.compile("[0-9]{1,18}")
 MAX_DAMAGES: Final = 100  # in one gzip member: after each, the member is unpacked anew
 
 
@@ -107,11 +108,16 @@ def _read(stretch: Stretch, keep: int) -> Record:
     try:
         _read_head(stretch, record)
         length = int(record.fields["content-length"])
+        try:
+            stretch.check_block(length)
+        except RowError:
+            record.block, record.block_bytes = stretch.peek(min(keep, LONGEST_LINE)), length  # its status and headers
+            raise
         record.block, record.block_bytes = stretch.take(length, keep)
         if record.block_bytes < length:
             raise stretch.broken or RowError("truncated", f"{record.block_bytes:,} bytes of {length:,}")
         if stretch.peek(1) not in (b"", b"\r", b"\n"):
-            raise RowError("damaged_record", f"no line ends behind its {length:,} bytes")
+            raise no_line_ends(length)
         stretch.skip_line_ends()
         if stretch.broken is not None and not stretch.peek(1):
             raise stretch.broken
@@ -140,7 +146,7 @@ def _read_head(stretch: Stretch, record: Record) -> None:
     head = _head(stretch)
     record.fields = read_fields(head)
     record.type = record.fields.get("warc-type", "").lower()
-    if not record.fields.get("content-length", "").isdecimal():
+    if not _LENGTH.fullmatch(record.fields.get("content-length", "")):
         raise RowError("damaged_record", f"Content-Length is {record.fields.get('content-length')!r:.40}")
 
 
@@ -168,17 +174,20 @@ def end_of_head(data: bytes) -> int:
 
 def read_fields(head: bytes) -> dict[str, str]:
     """`name: value` lines behind the first one; of a name that comes twice the first counts. Names in lower case."""
-    fields: dict[str, str] = {}
-    name = ""
+    return dict(reversed(read_lines(head)))
+
+
+def read_lines(head: bytes) -> list[tuple[str, str]]:
+    """All of them, in their order; a line that begins with a blank goes on with the one before."""
+    lines: list[tuple[str, str]] = []
     for line in _text(head).split("\n")[1:]:
         before, colon, value = line.partition(":")
         if before[:1] in (" ", "\t"):
-            if name:
-                fields[name] += " " + line.strip()
+            if lines:
+                lines[-1] = (lines[-1][0], f"{lines[-1][1]} {line.strip()}")
         elif colon:
-            name = before.strip().lower()
-            fields.setdefault(name, value.strip())
-    return fields
+            lines.append((before.strip().lower(), value.strip()))
+    return lines
 
 
 def _text(value: bytes) -> str:

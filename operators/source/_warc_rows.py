@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Final
 
+from ..crawl._opt_out import of_headers
 from ..decode import RowError
 from ._warc_http import Response, dechunk, decode_body, parse_response
 from ._warc_records import Record
@@ -25,6 +26,10 @@ _XML_TYPES: Final = ("text/xml", "application/xml")
 _TAGS: Final = rb"!doctype\s+html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p"
 _IS_HTML: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\t\n\x0c\r ]{0,512}(?:<(?:" + _TAGS + rb")[ \t\r\n>]|<!--)", re.I)
 _IS_XHTML: Final = re.compile(rb"<html[\s>]", re.I)
+
+# Headers that are for all crawlers, or for ours; what crawl.pages would refuse by its defaults.
+_OUR_NAME: Final = "cupel"
+_RESERVED: Final = frozenset(("noai", "noimageai", "noindex", "noimageindex"))
 
 BODY_COLUMNS: Final = ("html", "digest_ok")
 
@@ -43,6 +48,7 @@ def values_of(record: Record, file: str, columns: Sequence[str]) -> tuple[dict[s
         "page_url": fields.get("warc-target-uri", "").strip("<>") or None,
         "content_type": media_type,
         "http_status": response.status if response else None,
+        "opt_out": _opt_out(response) if response else None,
         "warc_type": record.type,
         "warc_date": parse_date(fields.get("warc-date", "")),
         "warc_truncated": fields.get("warc-truncated"),
@@ -65,6 +71,14 @@ def values_of(record: Record, file: str, columns: Sequence[str]) -> tuple[dict[s
 def response_of(record: Record) -> Response | None:
     """The HTTP response that a record holds, if it does."""
     return parse_response(record.block) if record.type in ("response", "revisit") else None
+
+
+def _opt_out(response: Response) -> str | None:
+    """What its headers reserve, as evidence."""
+    tags, reservations = (
+        [response.headers[name]] if name in response.headers else [] for name in ("x-robots-tag", "tdm-reservation")
+    )
+    return of_headers(tags, reservations, _OUR_NAME, _RESERVED)
 
 
 def essence(media_type: str) -> str:

@@ -279,8 +279,9 @@ def page(*nodes: str, title: str = "A page") -> bytes:
     return f"<html><head><title>{title}</title></head><body><article>{body}</article></body></html>".encode()
 
 
-def record(url: str, body: bytes, kind: str, status: int = 200, day: int = 1) -> bytes:
-    answer = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+def record(url: str, body: bytes, kind: str, status: int = 200, day: int = 1, headers: str = "") -> bytes:
+    headers += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    answer = f"HTTP/1.1 {status} X\r\n{headers}\r\n".encode() + body
     about = f"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: {url}\r\nWARC-Date: 2024-01-{day:02d}T00:00:00Z\r\n"
     about += f"WARC-Record-ID: <urn:uuid:{url}-{day}>\r\nContent-Type: application/http; msgtype=response\r\n"
     return about.encode() + f"Content-Length: {len(answer)}\r\n\r\n".encode() + answer + b"\r\n\r\n"
@@ -364,6 +365,24 @@ def test_obelics_finds_every_planted_flaw(archive, tmp_path):
     assert json.loads(first["general_metadata"])["warc_record_offset"] == 0
 
 
+@pytest.mark.parametrize("name", ["alt_text", "obelics", "mmc4", "mmc4_core", "mint"])
+@pytest.mark.parametrize("column", ["opt_out", "page_opt_out"])
+def test_pages_that_reserve_themselves_are_dropped(name, column):
+    keeps = [bounds_of(step) for step in load_recipe(name).recipe.steps if isinstance(step, Keep)]
+    (bound,) = [bounds[column] for bounds in keeps if column in bounds]
+    assert [holds(bound, value) for value in (None, "X-Robots-Tag: noai")] == [True, False]
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_page_whose_newest_copy_is_reserved_by_a_header_is_no_document(archive, tmp_path):
+    reserved = archive.parent / "reserved.warc"
+    body = next(body for name, *_, body in PAGES if name == "b")
+    newest = record(SITE + "b", body, "text/html", day=9, headers="X-Robots-Tag: nofollow\r\nX-Robots-Tag: noai\r\n")
+    reserved.write_bytes(archive.read_bytes() + newest)
+    kept = [documents_in(curate("mint", file, tmp_path / file.stem).cut) for file in (archive, reserved)]
+    assert {*kept[0]} - {*kept[1]} == {"b"}
+
+
 @pytest.mark.usefixtures("ray_session")
 def test_mmc4_assigns_every_image_that_it_keeps(archive, tmp_path):
     any_similarity = {"document.image_text_assignment": {"min_similarity": -1.0}}
@@ -378,13 +397,14 @@ def test_mmc4_assigns_every_image_that_it_keeps(archive, tmp_path):
             assert 1 <= len(pictures) == len(document["image_info"]) == len(found.images)
             assert found.unmatched == 0
             assert len(document["text_list"]) == sum(node["kind"] == "text" for node in row["nodes"]) >= 3
-            rows = document.get("similarity_matrix") or [None] * len(pictures)
+            rows = document["similarity_matrix"]
             for node, info, similarities in zip(pictures, document["image_info"], rows, strict=True):
+                assert len(similarities) == len(document["text_list"])
                 assert node["nsfw"] <= 0.1
                 assert node["best_similarity"] >= 0.15
                 text = document["text_list"][info["matched_text_index"]]
                 assert text in kept[row["page_url"].removeprefix(SITE)]
-                assert similarities is None or similarities[info["matched_text_index"]] == info["matched_sim"]
+                assert similarities[info["matched_text_index"]] == info["matched_sim"]
 
 
 @pytest.mark.usefixtures("ray_session")

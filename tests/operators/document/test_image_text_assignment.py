@@ -93,7 +93,10 @@ def test_sentences_of_paragraphs(measure_in, small, small_clip):
     document = ["A red house. A blue sea.", "img:i0", "Nothing else", "img:i1"]
     texts = ["A red house.", "A blue sea.", "Nothing else"]
     found = measure_in(small(similarity_matrix=True), [document], images=IMAGES)
-    matrix = np.array(found["similarity_matrix"][0])
+    similarities = found["similarities"]
+    assert similarities[0] is similarities[2] is None, "texts have none"
+    assert [len(part) for part in similarities[1]] == [2, 0, 1], "by node and sentence"
+    matrix = np.array([list(itertools.chain(*similarities[row])) for row in (1, 3)])
     expected = [[cosine(small_clip, image, text) for text in texts] for image in ("i0", "i1")]
     np.testing.assert_allclose(matrix, expected, atol=1e-5)
     where = [(0, 0), (0, 1), (2, 0)]
@@ -106,6 +109,22 @@ def test_sentences_of_paragraphs(measure_in, small, small_clip):
     np.testing.assert_allclose([found["best_similarity"][i] for i in (1, 3)], matrix.max(axis=1))
     assert found["highest_similarity"] == [pytest.approx(similarities.max())]
     assert found["lowest_similarity"] == [pytest.approx(similarities.min())]
+
+
+def test_similarities_go_by_document_and_node(measure_in, small):
+    documents = [["A.", "img:missing", "img:i0"], ["img:i1"], ["img:i2", "A blue sea. A red house.", "img:i3", "D."]]
+    found = measure_in(small(similarity_matrix=True), documents, images=IMAGES)
+    kept = found["similarities"]
+    assert [None if one is None else [len(part) for part in one] for one in kept] == [
+        *(None, None, [1]),
+        *(None,),
+        *([0, 2, 0, 1], None, [0, 2, 0, 1], None),
+    ]
+    for row in (2, 4, 6):
+        node, sentence = found["matched_node"][row], found["matched_sentence"][row]
+        assert kept[row][node][sentence] == found["matched_similarity"][row]
+        assert max(itertools.chain(*kept[row])) == found["best_similarity"][row]
+    assert "similarities" not in {column.name for column in small().adds_to_nodes}
 
 
 def test_whole_paragraphs(measure_in, small, small_clip):

@@ -18,6 +18,7 @@ from cupel.operators.page._parser import MESSAGE_BYTES, Page, Parser
 
 GOOD = b"<p>A paragraph that is long enough, and that says something, too.</p>"
 ENDLESS = b"<div>" * 1_000_000  # quadratic in the parser, which takes minutes
+PROSE = b"<p>" + b"word, " * 80 + b"</p>"
 HOSTILE = {
     "nested elements": (b"<font>" * 100_000 + b"x", "too_deep"),
     "nested tables": (b"<table><tr><td>" * 100_000, "too_deep"),
@@ -30,6 +31,8 @@ HOSTILE = {
     "colspan": (b"<table><tr><td colspan=9007199254740991 rowspan=9007199254740991>x</table>", None),
     "comment": (b"<!--" * 2_000_000, None),
     "srcset": (b"<img src=a.jpg srcset='" + b"a 1w," * 1_000_000 + b"'>", None),
+    "tabs in srcset": (PROSE + (b"<img src=a.jpg srcset='a" + b"\t" * 49_000 + b"\0,'>") * 4, None),
+    "only spaces in srcset": (PROSE + (b"<img src=a.jpg srcset='" + b" " * 49_000 + b"'>") * 20, None),
     "spaces in srcset": (b"<img src=a.jpg srcset='" + b" " * 5_000_000 + b"x'>", None),
     "class": (b"<div class='" + b"a-" * 2_000_000 + b"'>x</div>", None),
     "style": (b"<div style='" + b"display:" * 1_000_000 + b"'>x</div>", None),

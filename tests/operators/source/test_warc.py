@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import json
 import threading
+import time
 import zlib
 from collections import Counter
 from datetime import UTC, datetime
@@ -22,9 +24,9 @@ from hypothesis import strategies as st
 from warcio.archiveiterator import ArchiveIterator
 
 from cupel.operators.decode import RowError
-from cupel.operators.source import detect, open_source
-from cupel.operators.source._warc_bytes import Raw
-from cupel.operators.source._warc_http import Response, dechunk, decode_body
+from cupel.operators.source import _ranges, detect, open_source
+from cupel.operators.source._warc_bytes import PIECE_BYTES, Raw, Stretch
+from cupel.operators.source._warc_http import Response, dechunk, decode_body, parse_response
 from cupel.operators.source._warc_records import record_at, walk
 from cupel.operators.source._warc_rows import parse_date, response_of
 from cupel.operators.source.base import SourceError
@@ -178,6 +180,7 @@ def test_what_a_row_says(tmp_path, read_all):
             "html": PAGE,
             "content_type": "Text/HTML; charset=latin-1",
             "http_status": 200,
+            "opt_out": None,
             "warc_type": "response",
             "warc_date": datetime(2024, 5, 18, 1, 58, 10, tzinfo=UTC),
             "warc_truncated": "length",
@@ -254,6 +257,45 @@ def test_a_digest_with_or_without_chunks(tmp_path, read_all):
     content = block(chunked, Transfer_Encoding="chunked")
     made = [record(content, WARC_Payload_Digest="sha1:" + hashlib.sha1(one).hexdigest()) for one in (chunked, PAGE)]
     assert rows_of(read_all, tmp_path / "a.warc", b"".join(made)).column("digest_ok") == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], None),
+        (["X-Robots-Tag: noai"], "X-Robots-Tag: noai"),
+        (["x-robots-tag: nofollow, NoIndex"], "X-Robots-Tag: noindex"),
+        (["X-Robots-Tag: nofollow"], None),
+        (["X-Robots-Tag: nofollow", "X-Robots-Tag: noai"], "X-Robots-Tag: noai"),
+        (["X-Robots-Tag: noarchive", "X-Robots-Tag: nofollow,", "\tnoimageai"], "X-Robots-Tag: noimageai"),
+        (["X-Robots-Tag: otherbot: noindex"], None),
+        (["X-Robots-Tag: otherbot: noindex", "X-Robots-Tag: noai"], "X-Robots-Tag: noai"),
+        (["X-Robots-Tag: otherbot: nofollow", "X-Robots-Tag: max-snippet: 3, noai"], "X-Robots-Tag: noai"),
+        (["X-Robots-Tag: otherbot: noindex", "X-Robots-Tag: cupel: noai"], "X-Robots-Tag: noai"),
+        (["X-Robots-Tag: otherbot: nofollow", "X-Robots-Tag: noai, otherbot: noindex"], "X-Robots-Tag: noai"),
+        (
+            ["X-Robots-Tag: nofollow, otherbot: noindex", "X-Robots-Tag: unavailable_after: 1 May 2010 15:00:00, noai"],
+            "X-Robots-Tag: noai",
+        ),
+        (["X-Robots-Tag: none"], "X-Robots-Tag: noindex"),
+        (["X-Robots-Tag: cupel: nofollow", "X-Robots-Tag: otherbot: noindex"], None),
+        (["TDM-Reservation: 1"], "tdm-reservation: 1"),
+        (["TDM-Reservation: 0"], None),
+    ],
+)
+@pytest.mark.parametrize("type", ["response", "revisit"])
+def test_headers_that_reserve_a_page(tmp_path, read_all, lines, expected, type):
+    content = "\r\n".join(["HTTP/1.1 200 OK", "Content-Type: text/html", *lines, "", ""]).encode() + PAGE
+    whole = rows_of(read_all, tmp_path / "a.warc", record(content, type=type) + record(PAGE, type="resource"))
+    assert whole.column("opt_out") == [expected, None]
+    assert read_all(300, ["opt_out"], warc=str(tmp_path / "a.warc")).column("opt_out") == [expected, None]
+
+
+def test_of_equal_headers_the_first_counts():
+    content = block(gzip.compress(PAGE), Content_Encoding="gzip", content_encoding="gzip", content_type="text/plain")
+    response = parse_response(content)
+    assert response.headers["content-type"] == "text/html"
+    assert decode_body(response, 1 << 20) == (PAGE, True)
 
 
 def arc_record(content, url="http://a.example/x y", version=1, media_type="text/html"):
@@ -353,6 +395,17 @@ def test_bombs(coding):
         decode_body(Response(status=200, headers={"content-encoding": coding}, body=body), 16 << 20)
 
 
+@pytest.mark.parametrize(("members", "error"), [(500, None), (500_000, "damaged_record.*1,000 members")])
+def test_many_empty_gzip_members_cost_no_more_than_their_bytes(members, error):
+    body = gzip.compress(b"") * members + gzip.compress(PAGE)
+    response = Response(status=200, headers={"content-encoding": "gzip"}, body=body)
+    if error is None:
+        assert decode_body(response, 1 << 20) == (PAGE, True)
+    else:
+        with pytest.raises(RowError, match=error):
+            decode_body(response, 1 << 20)
+
+
 @pytest.mark.parametrize("coding", PACKERS)
 def test_packed_bodies_that_are_damaged(coding):
     text = b"".join(hashlib.sha256(bytes([i])).hexdigest().encode() for i in range(200))
@@ -438,7 +491,7 @@ def test_bytes_overwritten_anywhere(tmp_path, read_all, how, data):
 
 
 @pytest.mark.parametrize("how", ["plain", "members", "one member"])
-@pytest.mark.parametrize("wrong", [-7, 7, 10_000, None, "x"])
+@pytest.mark.parametrize("wrong", [-7, 7, 10_000, None, "x", "9" * 5000])
 def test_a_wrong_length(tmp_path, read_all, how, wrong):
     length = wrong if not isinstance(wrong, int) else str(len(block()) + wrong)
     made = [record(url="http://a.example/0"), record(url="http://b/", Content_Length=length)]
@@ -447,6 +500,42 @@ def test_a_wrong_length(tmp_path, read_all, how, wrong):
     assert numbers(whole) == [0, 1, 2]
     assert whole.errors == [(1, "html", "truncated" if how == "members" and wrong in (7, 10_000) else "damaged_record")]
     assert len(whole.rows) == 4
+
+
+class Counted:
+    """A file that counts what is read of it."""
+
+    def __init__(self, data):
+        self.data, self.read_bytes, self.reads = data, 0, 0
+
+    def size(self):
+        return len(self.data)
+
+    def read_at(self, size, offset):
+        self.read_bytes, self.reads = self.read_bytes + size, self.reads + 1
+        return self.data[offset : offset + size]
+
+
+@pytest.mark.parametrize("length", [5_000_000, 10**17])
+def test_a_plain_record_with_a_wrong_length_is_not_read_to_its_end(length):
+    many = 20
+    lying = record(block(), Content_Length=str(length))
+    file = Counted(lying * many + b"x" * 6_000_000)
+    found = list(walk(Raw(file)))
+    assert [(one.type, one.error.kind) for one in found] == [("response", "damaged_record")] * (many - 1) + [
+        ("response", "truncated" if length > 6_000_000 else "damaged_record")
+    ]
+    assert response_of(found[0]).status == 200
+    assert file.read_bytes < 3 * many * PIECE_BYTES + 6_000_000
+
+
+@pytest.mark.parametrize("how", ["plain", "members"])
+def test_a_flood_of_line_ends_is_passed_by_large_steps(how, monkeypatch):
+    steps, peek = [], Stretch.peek
+    monkeypatch.setattr(Stretch, "peek", lambda self, size: steps.append(size) or peek(self, size))
+    data = packed([record(end=b"\r\n" * 1_000_000), record()], how)
+    assert [one.error for one in walk(Raw(Counted(data)))] == [None, None]
+    assert len(steps) < 200
 
 
 @pytest.mark.parametrize("junk", [b"junk", bytes(5000), b"\x1f\x8b\x08\0" + b"x" * 50, b"WARC/1.0\r\n"])
@@ -639,8 +728,24 @@ class Ranges(BaseHTTPRequestHandler):
 
     files, fail, seen = {}, 0, []
 
+    def drip(self):
+        """A byte, and another one, and no end; or, of `refused`, no answer at all."""
+        if self.path.startswith("/refused"):
+            self.close_connection = True
+            return
+        self.send_response(206)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(300):
+                self.wfile.write(b"x")
+                time.sleep(0.02)
+
     def do_GET(self):
         type(self).seen.append((self.path, self.headers["Range"]))
+        if self.path.startswith(("/drip", "/refused")):
+            self.drip()
+            return
         data = self.files.get(self.path)
         if data is None:
             self.send_error(404)
@@ -698,6 +803,7 @@ def test_ranges_by_http(ranges, tmp_path, read_all):
     server.fail = 3
     path = cdx(tmp_path / "i.parquet", rows, content_languages="eng")
     whole = read_all(300, cdx=path, base=f"{address}/cc")
+    assert whole.column("opt_out") == [None] * 3
     assert [row["page_url"] for row in whole.rows] == [row[0] for row in rows]
     assert whole.column("html") == [PAGE] * 3
     assert whole.column("key") == [f"{row[1]}:{row[2]}" for row in rows]
@@ -747,6 +853,25 @@ def test_ranges_that_fail(ranges, tmp_path, read_all, row, kind):
     whole = read_all(300, cdx=cdx(tmp_path / "i.parquet", [rows[0], row, rows[1]]), base=address)
     assert whole.column("html") == [PAGE, None, PAGE]
     assert {(at, found) for at, _, found in whole.errors} == {(1, kind)}
+
+
+@pytest.fixture
+def in_haste(monkeypatch):
+    """As at the internet's pace, but sooner."""
+    monkeypatch.setattr(_ranges, "TRIES", 3)
+    monkeypatch.setattr(_ranges, "DEADLINE_S", 0.3)
+    _ranges._http_pool.cache_clear()
+    yield
+    _ranges._http_pool.cache_clear()
+
+
+@pytest.mark.usefixtures("in_haste")
+@pytest.mark.parametrize(("name", "tries"), [("refused", 3), ("drip", 1)])
+def test_a_server_that_gives_nothing_is_asked_so_often_and_no_longer(ranges, tmp_path, read_all, name, tries):
+    server, address = ranges
+    whole = read_all(300, cdx=cdx(tmp_path / "i.parquet", [("x", f"{name}.warc.gz", 0, 100_000)]), base=address)
+    assert {found for _, _, found in whole.errors} == {"fetch_failed"}
+    assert len(server.seen) == tries
 
 
 def test_a_table_that_is_no_cdx(tmp_path):

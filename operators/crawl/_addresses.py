@@ -25,6 +25,7 @@ _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME: Final = re.compile(rf"(?=.{{1,253}}$)(?:{_LABEL}\.)*{_LABEL}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\\]")
 _BAD: Final = re.compile(r"[\x00-\x20\x7f\\]")
+_ILLEGAL: Final = re.compile(r"[^!#-;=?-_a-z|~]+")  # blanks, " < > ` { }, and what is not ASCII
 # ipaddress knows these by its version of the IANA registries; what is listed here does not depend on it.
 _BLOCKED_V4: Final = tuple(map(ip_network, (
     *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"),
@@ -54,12 +55,43 @@ def parse_url(text: str, base: URL | None = None) -> URL:
     if _BAD.search(text):
         text = _escaped_blanks(text)
     try:
-        url = URL(text) if base is None else base.join(URL(text))
+        url, written = URL(text), URL(text, encoded=True)
+        if base is not None:
+            url, written = base.join(url), base.join(written)
+        if url.scheme not in ("http", "https"):
+            raise FetchError(Reason.REFUSED_URL, f"scheme {url.scheme[:20]!r}; only http and https are fetched")
+        return _as_written(url, written)
     except (ValueError, LookupError) as error:  # LookupError: `http://[::1]:80@/` in yarl 1.25
         raise FetchError(Reason.INVALID_URL, f"{type(error).__name__}: {error}"[:200]) from None
-    if url.scheme not in ("http", "https"):
-        raise FetchError(Reason.REFUSED_URL, f"scheme {url.scheme[:20]!r}; only http and https are fetched")
-    return url.with_fragment(None) if url.raw_fragment else url
+
+
+def _as_written(url: URL, written: URL) -> URL:
+    """The host as yarl has it, path and query as they were written, but for what no request may hold.
+
+    yarl undoes escapes that it takes to be spare, and URLs that are signed are signed with them.
+    """
+    path, query = (_ILLEGAL.sub(_escape, part) for part in (written.raw_path, written.raw_query_string))
+    if "/." in path:
+        path = _without_dots(path)
+    return URL.build(scheme=url.scheme, authority=url.raw_authority, path=path or "/", query_string=query, encoded=True)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode())
+
+
+def _without_dots(path: str) -> str:
+    """RFC 3986, 5.2.4."""
+    kept: list[str] = []
+    *parts, last = path.split("/")[1:]
+    for part in parts:
+        if part == "..":
+            del kept[-1:]
+        elif part != ".":
+            kept.append(part)
+    if last == "..":
+        del kept[-1:]
+    return "/" + "".join(f"{part}/" for part in kept) + ("" if last in (".", "..") else last)
 
 
 def _vetted(url: URL, allow_hosts: frozenset[str]) -> URL:
@@ -92,6 +124,12 @@ def on_list(host: str, domains: frozenset[str]) -> str | None:
     return None
 
 
+def check_domain(url: URL, blocked: frozenset[str]) -> None:
+    """Raises FetchError for a host on the blocklist."""
+    if blocked and (listed := on_list(url.raw_host or "", blocked)):
+        raise FetchError(Reason.BLOCKED_DOMAIN, f"{listed} is on the blocklist")
+
+
 def _escaped_blanks(text: str) -> str:
     """Blanks inside paths are common in pages, and escaped as browsers do; what may change the host is refused."""
     scheme, mark, rest = text.partition("://")
@@ -119,7 +157,9 @@ def is_public(address: str) -> bool:
     """True for a global unicast address that is not this machine's own."""
     try:
         ip = ip_address(address)
-    except ValueError:  # with a zone, or none
+    except ValueError:
+        return False
+    if "%" in address:  # a zone, which makes it unequal to our own address that it is
         return False
     if not ip.is_global or ip.is_multicast or ip.is_reserved or ip in _own_addresses():
         return False

@@ -7,22 +7,23 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import numpy as np
 
 from ..decode import RowError
 from ..source._warc_bytes import Raw
 from ..source._warc_http import decode_body, parse_response
-from ..source._warc_records import Record, record_at
+from ..source._warc_records import MAX_HEAD_BYTES, Record, end_of_head, record_at
 from ..source._warc_rows import parse_date
 from ..source.base import ShardError
 from ..source.files import is_remote, open_file, reading
 from ..source.warc import is_archive, records
+from ._addresses import parse_url
+from ._reasons import FetchError
 
 MAX_BODY_BYTES: Final = 64 << 20
 HEAD_BYTES: Final = 4 << 10  # of a block: enough to see the status
@@ -53,6 +54,8 @@ class ArchivedResponse:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    tags: tuple[str, ...] = ()  # X-Robots-Tag, each line of them
+    reservations: tuple[str, ...] = ()  # TDM-Reservation
 
 
 class Archive:
@@ -127,22 +130,35 @@ class Archive:
         body, whole = decode_body(response, self._max_bytes)
         if not whole and not response.chunked:
             raise RowError("truncated", f"the packed body breaks off after {len(body):,} bytes")
-        return ArchivedResponse(status=response.status, headers=response.headers, body=body)
+        return ArchivedResponse(
+            status=response.status,
+            headers=response.headers,
+            body=body,
+            tags=_lines(record.block, b"x-robots-tag"),
+            reservations=_lines(record.block, b"tdm-reservation"),
+        )
 
 
-def canonical(url: str) -> str:
-    """Equal for URLs that lead to the same: no scheme, fragment, default port or spare escapes, a lower-case host."""
+def _lines(block: bytes, wanted: bytes) -> tuple[str, ...]:
+    """All values of a header: one may be for a crawler, and the next for all."""
+    head = block[: max(0, end_of_head(block[:MAX_HEAD_BYTES]))]
+    fields = (line.partition(b":") for line in head.split(b"\n")[1:])
+    return tuple(value.strip().decode("latin-1") for name, _, value in fields if name.strip().lower() == wanted)
+
+
+def canonical(text: str) -> str:
+    """Equal for URLs that lead to the same: no scheme, fragment, default port or spare escapes, a lower-case host.
+
+    What stands in the archive and what is asked for both come through here, as they were written.
+    """
     try:
-        parts = urlsplit(url.strip())
-        port = parts.port
-    except ValueError:
-        return url.strip()
-    host = (parts.hostname or "").rstrip(".")
-    with suppress(UnicodeError):
-        host = host if host.isascii() else host.encode("idna").decode()
-    at = host if port in (None, 80, 443) else f"{host}:{port}"
-    query = f"?{_escaped(parts.query)}" if parts.query else ""
-    return f"//{at}{_escaped(parts.path) or '/'}{query}"
+        url = parse_url(text)
+    except FetchError:
+        return text.strip()
+    host = (url.raw_host or "").lower().rstrip(".")
+    at = host if url.port in (None, 80, 443) else f"{host}:{url.port}"
+    query = f"?{_escaped(url.raw_query_string)}" if url.raw_query_string else ""
+    return f"//{at}{_escaped(url.raw_path)}{query}"
 
 
 def _escaped(text: str) -> str:

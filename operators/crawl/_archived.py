@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from yarl import URL
 
 from ..decode import RowError
-from ._addresses import parse_url
+from ._addresses import check_domain, parse_url
 from ._archive import Archive, ArchivedResponse
 from ._fetch import CHUNK_BYTES, MAX_REDIRECTS, REDIRECTS, FetchSettings
 from ._opt_out import of_headers
@@ -46,6 +46,7 @@ def _find(index: int, text: str, warc_file: str | None, archive: Archive, settin
             return of_data_url(index, text, settings.max_bytes)
         url = parse_url(text)
         for _ in range(MAX_REDIRECTS + 1):
+            check_domain(url, settings.blocked_domains)
             response = archive.find(str(url), warc_file)
             if response is None:
                 raise FetchError(Reason.NOT_ARCHIVED, f"no response for {str(url)[:200]}")
@@ -66,9 +67,8 @@ def _outcome(index: int, url: URL, response: ArchivedResponse, settings: FetchSe
     reason = http_reason(response.status, "retry-after" in headers)
     if reason is not Reason.OK:
         raise FetchError(reason, f"status {response.status}", http_status=response.status)
-    tags, reservation = headers.get("x-robots-tag"), headers.get("tdm-reservation")
-    reserved = [reservation] if reservation and settings.tdmrep else []
-    if found := of_headers([tags] if tags else [], reserved, settings.token, settings.refused_directives):
+    reserved = response.reservations if settings.tdmrep else ()
+    if found := of_headers(response.tags, reserved, settings.token, settings.refused_directives):
         raise FetchError(Reason.OPTED_OUT, found, http_status=response.status)
     if len(response.body) > settings.max_bytes:
         raise FetchError(Reason.TOO_LARGE, f"{len(response.body):,} bytes", http_status=response.status)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import resource
 import socket
 import ssl
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -70,6 +71,7 @@ class Resolver(AbstractResolver):
         self._allow_hosts = allow_hosts
         self._asked: dict[str, asyncio.Future[tuple[str, ...]]] = {}
         self._pool = ThreadPoolExecutor(DNS_THREADS, thread_name_prefix="resolve")
+        self._threads = asyncio.Semaphore(DNS_THREADS)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -111,7 +113,8 @@ class Resolver(AbstractResolver):
         try:
             found = await self._ask(host, allowed)
         except FetchError as error:
-            self._names.note(host, error.again())
+            if not error.transient:  # the next one asks again; a domain that stays silent is left alone
+                self._names.note(host, error.again())
             raise
         self._names.note(host, found)
         return found
@@ -119,9 +122,11 @@ class Resolver(AbstractResolver):
     async def _ask(self, host: str, allowed: bool) -> tuple[str, ...]:
         # The dot at the end keeps a cluster's search domains out of it: `web` must not become `web.svc.cluster.local`.
         name = host if allowed else f"{host}."
-        asked = asyncio.get_running_loop().run_in_executor(self._pool, _getaddrinfo, name)
+        await self._threads.acquire()  # the clock runs once a thread does
+        asked = self._pool.submit(_getaddrinfo, name)
+        asked.add_done_callback(functools.partial(self._free, asyncio.get_running_loop()))
         try:
-            found = await asyncio.wait_for(asked, DNS_TIMEOUT_S)
+            found = await asyncio.wait_for(asyncio.wrap_future(asked), DNS_TIMEOUT_S)
         except TimeoutError:
             raise FetchError(Reason.DNS_FAILED, f"no answer within {DNS_TIMEOUT_S:.0f} s", transient=True) from None
         except OSError as error:
@@ -132,6 +137,12 @@ class Resolver(AbstractResolver):
         if not found:
             raise FetchError(Reason.DNS_FAILED, "no address")
         return found
+
+    def _free(self, loop: asyncio.AbstractEventLoop, _: Future[tuple[str, ...]]) -> None:
+        """A thread has its answer, which may be long after anybody waited for it."""
+        if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # closed in between
+                loop.call_soon_threadsafe(self._threads.release)
 
     async def aclose(self) -> None:
         """The same, for `aclosing`."""

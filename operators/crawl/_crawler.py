@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -46,8 +48,12 @@ class Crawler(ByRow):
         (), description="HOST or HOST:PORT that may be asked though its address is not public: for tests"
     )
 
+    pace: ClassVar[frozenset[str]] = frozenset({
+        *("connections", "per_domain", "delay_s", "timeout_s", "connect_timeout_s", "read_timeout_s"),
+        *("shard_timeout_s", "retries"),
+    })  # fmt: skip
     asks_hosts: ClassVar[bool] = True
-    needs: ClassVar[Resources] = Resources(cpus=0.25)
+    needs: ClassVar[Resources] = Resources(cpus=0.5)
     accept: ClassVar[str] = "*/*"
     codings: ClassVar[str] = "identity"
 
@@ -91,14 +97,22 @@ class Crawler(ByRow):
             allow_hosts=frozenset(host.lower() for host in self.allow_hosts),
         )
 
-    def fetch(self, urls: Sequence[str], batch: Batch) -> Iterator[list[tuple[list[int], Outcome]]]:
-        """(places, outcome) of the URLs, each distinct one fetched once, in chunks as they arrive."""
+    def fetch(
+        self, urls: Sequence[str], batch: Batch, end: float | None = None
+    ) -> Generator[list[tuple[list[int], Outcome]], None, None]:
+        """(places, outcome) of the URLs, each distinct one fetched once, in chunks as they arrive.
+
+        `end`: by time.monotonic(), where this is one of several fetches that share `shard_timeout_s`.
+        """
+        settings = self.settings
+        if end is not None:
+            settings = replace(settings, shard_timeout_s=end - time.monotonic())
         places: dict[str, list[int]] = {}
         for place, url in enumerate(urls):
             places.setdefault(url, []).append(place)
         budgets = batch.budgets or local_budgets()
         of = list(places.values())
-        for chunk in fetch_all(list(places), self.settings, budgets, self.memory):
+        for chunk in fetch_all(list(places), settings, budgets, self.memory):
             yield [(of[outcome.index], outcome) for outcome in chunk]
 
 

@@ -6,22 +6,22 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from yarl import URL
 
-from ._addresses import join_url, on_list, vet_url
+from ._addresses import check_domain, join_url, vet_url
 from ._budgets import Budgets, domain_of
 from ._connect import Names, Resolver, allow_many_files, open_session
-from ._http import Client, Limits, Response
+from ._http import BodyRoom, Client, Limits, Response
 from ._opt_out import of_headers
 from ._outcome import Outcome, of_data_url, refused_outcome
 from ._pauses import MAX_REST_S, pause_s, rest_s
 from ._reasons import RETRIED, FetchError, Reason, http_reason
-from ._robots import KnownRules, RobotsRules
+from ._robots import KnownRules, RobotsRules, Rules
 from ._schedule import Domain, Job, Schedule
 
 MAX_REDIRECTS: Final = 5
@@ -124,6 +124,7 @@ class Fetcher:
         )
         resolver = Resolver(self._memory.names, settings.allow_hosts)
         session = open_session(self._memory.names, resolver, settings.allow_hosts, settings.user_agent, settings.accept)
+        self._bodies = bodies = BodyRoom()
         async with contextlib.aclosing(resolver), session:
             self._client = Client(
                 session,
@@ -131,8 +132,9 @@ class Fetcher:
                 settings.read_timeout_s,
                 settings.codings,
                 checked=not settings.allow_hosts,
+                room=bodies,
             )
-            self._rules = RobotsRules(self._memory.rules, self._get_rules, settings.tdmrep)
+            self._rules = RobotsRules(self._memory.rules, self._get_rules, self._heed, settings.tdmrep)
             self._begin()
             async with asyncio.TaskGroup() as beside:
                 keeper = beside.create_task(self._schedule.keep_leases())
@@ -173,7 +175,7 @@ class Fetcher:
             try:
                 outcome = await self._attempt(domain, job)
                 answered = True
-                if outcome is None:  # it goes on at another domain
+                if outcome is None:  # it goes on at another domain, or later
                     finished = False
                     schedule.add(job, again=True)
                 else:
@@ -183,8 +185,11 @@ class Fetcher:
                     raised if isinstance(raised, FetchError) else FetchError(Reason.BAD_RESPONSE, repr(raised)[:200])
                 )
                 answered = None if error.reason in _NOT_ASKED else error.reason not in _UNANSWERED
-                job.attempts += 1
-                job.refused = error
+                if error.reason is Reason.DNS_FAILED and error.transient:
+                    answered = False
+                if not (error.reason is Reason.RATE_LIMITED and job.successes < domain.successes):
+                    job.attempts += 1  # where others of the domain come through, its turn will come
+                job.successes, job.refused, job.spent_s = domain.successes, error, 0.0
                 if self._again(job, error):
                     finished = False
                     schedule.later(job, pause_s(job.attempts))
@@ -195,27 +200,32 @@ class Fetcher:
             if self._given >= CHUNKS:
                 self._room.clear()
                 await self._room.wait()
+            self._bodies.leave()
 
     def _again(self, job: Job, error: FetchError) -> bool:
-        return error.reason in RETRIED and job.attempts <= self._settings.retries
+        passes = error.reason in RETRIED or (error.reason is Reason.DNS_FAILED and error.transient)
+        return passes and job.attempts <= self._settings.retries
 
     async def _attempt(self, domain: Domain, job: Job) -> Outcome | None:
-        """Follow a URL to its end, None where that lies in another domain. Raises FetchError."""
-        settings, spent = self._settings, 0.0
+        """Follow a URL to its end, None where it is to be added again for the rest. Raises FetchError."""
+        settings, turn = self._settings, True
         while True:
-            await self._check(job.url, domain)
+            turn = await self._check(job.url, domain, turn)
+            if not turn and not self._schedule.may_go_on(domain):
+                return None
+            turn = False
             start = time.monotonic()
             response = await self._client.get(
                 job.url,
                 self._limits,
-                settings.timeout_s - spent,
+                settings.timeout_s - job.spent_s,
                 last=not domain.queue,
                 check=self._check_headers,
             )
-            spent += time.monotonic() - start
+            job.spent_s += time.monotonic() - start
             to = response.headers.get("Location") if response.status in REDIRECTS else None
             if to is None:
-                return self._outcome(domain, job, response, spent)
+                return self._outcome(domain, job, response)
             job.hops += 1
             if job.hops > MAX_REDIRECTS:
                 raise FetchError(Reason.TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}; the last to {to[:200]}")
@@ -223,16 +233,25 @@ class Fetcher:
             if domain_of(job.url.raw_host or "") != domain.name:
                 return None
 
-    async def _check(self, url: URL, domain: Domain) -> None:
-        """Blocklist and robots.txt, at each hop."""
+    async def _check(self, url: URL, domain: Domain, turn: bool) -> bool:
+        """Blocklist and robots.txt, at each hop. `turn`: a request may start now; given back where it still may."""
         settings = self._settings
-        if settings.blocked_domains and (blocked := on_list(url.raw_host or "", settings.blocked_domains)):
-            raise FetchError(Reason.BLOCKED_DOMAIN, f"{blocked} is on the blocklist")
-        if settings.robots:
+        check_domain(url, settings.blocked_domains)
+        if not settings.robots:
+            return turn
+        if (rules := self._rules.ready(url)) is None:
+            if turn:
+                self._schedule.put_back(domain)
+            turn = False
             rules = await self._rules.of(url)
-            rules.check(url, settings.token)
-            if delay_s := rules.delay_s(settings.token):
-                self._schedule.respect_delay(domain, min(delay_s, MAX_REST_S))
+        self._heed(url, rules)
+        rules.check(url, settings.token)
+        return turn
+
+    def _heed(self, url: URL, rules: Rules) -> None:
+        """Crawl-delay."""
+        if delay_s := rules.delay_s(self._settings.token):
+            self._schedule.respect_delay(self._schedule.domain(url), min(delay_s, MAX_REST_S))
 
     def _check_headers(self, headers: Any) -> None:
         settings = self._settings
@@ -245,17 +264,49 @@ class Fetcher:
                 raise FetchError(Reason.OPTED_OUT, found)
 
     async def _get_rules(self, url: URL, max_bytes: int) -> Response:
-        """robots.txt and the like, with redirects; by the request that waits for it, so within its domain's slots."""
-        limits = Limits(max_bytes=max_bytes, cut=True)
+        """robots.txt and the like, with redirects, within the budgets of the domains where they lead."""
+        limits, settings, home = Limits(max_bytes=max_bytes, cut=True), self._settings, self._schedule.domain(url)
+        end = time.monotonic() + settings.timeout_s
+        moved = False
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._client.get(url, limits, self._settings.timeout_s)
-            to = response.headers.get("Location") if response.status in REDIRECTS else None
-            if to is None:
-                return response
-            url = _redirected(url, to, self._settings.allow_hosts)
+            try:
+                check_domain(url, settings.blocked_domains)
+                async with self._slot(url, home, end) as paused_s:
+                    end += paused_s
+                    response = await self._client.get(url, limits, end - time.monotonic())
+                to = response.headers.get("Location") if response.status in REDIRECTS else None
+                if to is None:
+                    return response
+                moved = True
+                url = _redirected(url, to, settings.allow_hosts)
+            except FetchError as error:
+                if not moved:
+                    raise
+                why = f"robots.txt: redirected: {error.reason}, {error.message}"
+                raise FetchError(Reason.ROBOTS_UNREACHABLE, why) from None
         return Response(404, {}, b"", 0)  # RFC 9309 2.3.1.2: as if there were none
 
-    def _outcome(self, domain: Domain, job: Job, response: Response, fetch_s: float) -> Outcome:
+    @contextlib.asynccontextmanager
+    async def _slot(self, url: URL, home: Domain, end: float) -> AsyncIterator[float]:
+        """A slot for a request for rules: the one of the job that waits for them, or one at the domain it leads to.
+
+        Gives the time that is not to be counted.
+        """
+        domain = self._schedule.domain(url)
+        if domain is home:
+            yield await self._schedule.pause(home)
+            return
+        try:
+            async with asyncio.timeout(end - time.monotonic()):
+                await self._schedule.turn(domain)
+        except TimeoutError:
+            raise FetchError(Reason.TIMEOUT, f"{domain.name} had no slot in time") from None
+        try:
+            yield 0.0
+        finally:
+            self._schedule.release(domain, finished=False, answered=None)
+
+    def _outcome(self, domain: Domain, job: Job, response: Response) -> Outcome:
         status, rest = response.status, response.headers.get("Retry-After")
         reason = http_reason(status, rest is not None)
         if reason is Reason.RATE_LIMITED:
@@ -271,7 +322,7 @@ class Fetcher:
             fetched_bytes=response.sent_bytes,
             content_type=response.headers.get("Content-Type", "")[:200],
             fetched_at=datetime.now(UTC),
-            fetch_s=fetch_s,
+            fetch_s=job.spent_s,
         )
 
     def _dropped(self, job: Job, why: FetchError) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from ._tags import tags
+from ._tags import META, tags
 
-# These take a value behind a colon; what else stands before one is the name of a crawler.
-_VALUED: Final = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
-HEAD_BYTES: Final = 1 << 16
+# A name before one of these is a crawler's, and what follows concerns it alone. Any other colon is a directive's own:
+# `unavailable_after: Fri, 25 Jun 2010 15:00:00 GMT` has some, and there are more that take a value.
+_NAME: Final = re.compile("[a-z][a-z0-9_.-]*|[*]")
+_VALUED: Final = frozenset(("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"))
+_DIRECTIVES: Final = _VALUED | frozenset((
+    *("all", "none", "index", "follow", "noindex", "nofollow", "noarchive", "nocache", "nosnippet", "notranslate"),
+    *("noimageindex", "noai", "noimageai", "noodp", "noydir", "indexifembedded", "nositelinkssearchbox"),
+))  # fmt: skip
+_NONE: Final = ("none", "noindex", "nofollow")  # the first stands for all of them
 
 
 def tag_directives(values: Iterable[str], token: str) -> list[str]:
@@ -17,16 +24,21 @@ def tag_directives(values: Iterable[str], token: str) -> list[str]:
 
     A header may come several times, hold several directives, and name a crawler first, whom the rest is for.
     """
-    found = []
+    found = list[str]()
     for value in values:
         whom = ""
-        for part in value.lower().split(","):
+        for part in re.split("[,;]", value.lower()):
             head, colon, rest = part.partition(":")
-            if colon and head.strip() not in _VALUED:
+            if colon and _names_a_crawler(head.strip(), rest):
                 whom, part = head.strip(), rest
             if whom in ("", "*", "robots", token) and (directive := part.strip()):
-                found.append(directive)
+                found += _NONE if directive == "none" else [directive]
     return found
+
+
+def _names_a_crawler(head: str, rest: str) -> bool:
+    directive = rest.partition(":")[0].strip()
+    return head not in _VALUED and directive in _DIRECTIVES and _NAME.fullmatch(head) is not None
 
 
 def of_headers(tags: Sequence[str], reservations: Sequence[str], token: str, refused: frozenset[str]) -> str | None:
@@ -41,18 +53,24 @@ def of_headers(tags: Sequence[str], reservations: Sequence[str], token: str, ref
 
 
 def of_page(page: bytes, token: str, refused: frozenset[str], tdm: bool) -> str | None:
-    """What the meta tags among a page's first 64 KiB reserve."""
+    """What the meta tags of a page reserve."""
     for name, content in metas(page):
         if name in ("robots", token):
-            for directive in content.split(","):
-                if directive.strip() in refused:
-                    return f"meta {name}: {directive.strip()}"
+            for directive in directives(content):
+                if directive in refused:
+                    return f"meta {name}: {directive}"
         if tdm and name == "tdm-reservation" and content.strip() == "1":
             return "meta tdm-reservation: 1"
     return None
 
 
+def directives(content: str) -> list[str]:
+    """What a meta tag's content says, `none` as what it stands for."""
+    said = [part.strip() for part in re.split("[,;]", content)]
+    return [each for part in said for each in (_NONE if part == "none" else (part,))]
+
+
 def metas(page: bytes) -> Iterator[tuple[str, str]]:
-    """(name, content) of the meta tags at a page's beginning, in lower case."""
-    for _, attributes in tags(page[:HEAD_BYTES], frozenset(("meta",))):
+    """(name, content) of a page's meta tags, in lower case; also of those that stand where none should."""
+    for _, attributes in tags(page, frozenset(("meta",)), META):
         yield attributes.get("name", "").strip().lower(), attributes.get("content", "").lower()

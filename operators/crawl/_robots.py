@@ -72,22 +72,23 @@ class KnownRules:
 class RobotsRules:
     """The rules of origins, each fetched once, however many requests wait for it."""
 
-    def __init__(self, kept: KnownRules, get: Get, tdmrep: bool) -> None:
+    def __init__(self, kept: KnownRules, get: Get, heed: Callable[[URL, Rules], None], tdmrep: bool) -> None:
+        """`heed` is told of robots.txt before anything else is asked for."""
         self._kept = kept.known
-        self._get = get
+        self._get, self._heed = get, heed
         self._tdmrep = tdmrep
         self._asked: dict[str, asyncio.Future[Rules]] = {}
 
-    def ready(self, origin: str) -> Rules | None:
-        """What is known of an origin."""
-        until, rules = self._kept.get(origin, (0.0, None))
+    def ready(self, url: URL) -> Rules | None:
+        """What is known of a URL's origin."""
+        until, rules = self._kept.get(f"{url.scheme}://{url.raw_authority}", (0.0, None))
         return rules if until > time.monotonic() else None
 
     async def of(self, url: URL) -> Rules:
         """The rules of a URL's origin."""
-        origin = f"{url.scheme}://{url.raw_authority}"
-        if (rules := self.ready(origin)) is not None:
+        if (rules := self.ready(url)) is not None:
             return rules
+        origin = f"{url.scheme}://{url.raw_authority}"
         if origin not in self._asked:
             self._asked[origin] = asyncio.ensure_future(self._fetch(origin))
             self._asked[origin].add_done_callback(lambda _: self._asked.pop(origin))
@@ -95,6 +96,7 @@ class RobotsRules:
 
     async def _fetch(self, origin: str) -> Rules:
         rules = await self._robots(URL(f"{origin}/robots.txt"))
+        self._heed(URL(origin), rules)
         if self._tdmrep and rules.refusal is None:
             rules = Rules(robots=rules.robots, reserved=await self._reserved(URL(f"{origin}/.well-known/tdmrep.json")))
         if len(self._kept) >= MAX_ORIGINS:
@@ -106,7 +108,7 @@ class RobotsRules:
         try:
             found = await self._get(url, ROBOTS_BYTES)
         except FetchError as error:
-            if error.reason in _OWN:
+            if error.reason in _OWN or error.reason is Reason.ROBOTS_UNREACHABLE:
                 return Rules(refusal=error)
             return Rules(refusal=FetchError(Reason.ROBOTS_UNREACHABLE, f"robots.txt: {error.reason}, {error.message}"))
         if found.status >= 500 or found.status == 429:

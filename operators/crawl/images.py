@@ -47,7 +47,8 @@ class Images(Crawler, FetchOperator):
     `keep_ratio_largest` makes the longer side `size_px`, `border` puts that on a white square; EXIF orientation is
     applied and no metadata kept. With `none` the bytes are stored as they came. `image_sha256` is of the bytes fetched,
     before. `source: archive` takes responses from the WARC files in `archive`, or the one in the row's `warc_file`.
-    `engine: img2dataset` fetches by img2dataset's Downloader: without robots.txt, budgets and checks of addresses.
+    `engine: img2dataset` fetches by img2dataset's Downloader, from public addresses alone: without robots.txt, TDMRep
+    and budgets.
     """
 
     source: Literal["web", "archive"] = Field("web", description="archive: responses in WARC files serve as the web")
@@ -127,6 +128,8 @@ class Images(Crawler, FetchOperator):
         except RowError as error:
             outcome.reason, outcome.message = of_decoder(error), error.message
             outcome.transient = error.transient
+            outcome.body = b""  # a traceback may keep it for long
+            error.__traceback__ = None
             return _Image(outcome=outcome, sha256=sha256)
 
     def _columns(

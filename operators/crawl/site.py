@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -16,7 +19,7 @@ from ..base import Batch, Extractor, operator
 from ._addresses import join_url, vet_url
 from ._budgets import domain_of
 from ._columns import COMMON
-from ._opt_out import metas
+from ._opt_out import directives, metas
 from ._outcome import Outcome
 from ._page_crawler import CONTENT_TYPE, HTML, PageCrawler, page_columns
 from ._reasons import FetchError, Reason
@@ -24,6 +27,7 @@ from ._sitemaps import sitemap_urls
 from ._tags import tags
 
 MAX_SITEMAPS = 20
+HELD_BYTES = 256 << 20  # of pages, in a call
 _LINKS = frozenset(("a", "area", "base"))
 # What a link says it leads to, where that is no page.
 _NO_PAGE = frozenset((
@@ -53,7 +57,8 @@ class Site(PageCrawler, Extractor):
     pages these are, and in which order, does not depend on who answers first. Links lead to pages of the same host
     (`scope: domain`: of the same registered domain); fragments are dropped, each URL is fetched once; `nofollow` is
     respected, and so is all that `crawl.pages` respects. Children are the pages asked for, those that failed too, with
-    their reason in `crawl_status`. A site's pages are held in memory until all are there.
+    their reason in `crawl_status`. The pages of the sites of a call are held in memory until all are there: what comes
+    when they have 256 MiB together is `not_reached`.
     """
 
     per_domain: int = Field(2, ge=1, le=64, description="at once to one registered domain, of all tasks together")
@@ -75,10 +80,11 @@ class Site(PageCrawler, Extractor):
 
     def __call__(self, batch: Batch) -> tuple[np.ndarray, Mapping[str, pa.Array]]:
         sites = [self._start(url) for url in batch.column("page_url").to_pylist()]
+        end = time.monotonic() + self.shard_timeout_s
         for depth in range(self.max_depth + 1):
             if not any(site.frontier for site in sites):
                 break
-            self._level(sites, depth, batch)
+            self._level(sites, depth, batch, end)
         pages = [(row, *page) for row, site in enumerate(sites) for page in site.pages]
         return np.array([row for row, *_ in pages], np.int64), {
             "page_url": pa.array([url for _, url, _, _ in pages], pa.string()),
@@ -93,28 +99,37 @@ class Site(PageCrawler, Extractor):
             return _Site(home=None, frontier=[text])
         return _Site(home=home, seen={str(home)}, frontier=[str(home)])
 
-    def _level(self, sites: Sequence[_Site], depth: int, batch: Batch) -> None:
+    def _level(self, sites: Sequence[_Site], depth: int, batch: Batch, end: float) -> None:
         """Fetch what is in front of all sites, and put what it links to in front of them."""
         asked = [(site, url) for site in sites for url in site.frontier]
-        found: dict[int, Outcome] = {}
-        for chunk in self.fetch([url for _, url in asked], batch):
-            for places, outcome in chunk:
-                self.looked_at(outcome)
-                found |= dict.fromkeys(places, outcome)
+        room = HELD_BYTES - sum(len(outcome.body) for site in sites for *_, outcome in site.pages)
+        found = self._fetched([url for _, url in asked], batch, end, room)
         for site in sites:
             site.frontier = []
         for place, (site, url) in enumerate(asked):
             site.pages.append((url, depth, found[place]))
             self._follow(site, found[place])
         if depth == 0 and self.sitemaps:
-            self._read_sitemaps(sites, batch)
+            self._read_sitemaps(sites, batch, end)
         for site in sites:
             del site.frontier[self.max_pages - len(site.pages) :]
+
+    def _fetched(self, urls: Sequence[str], batch: Batch, end: float, room: int) -> dict[int, Outcome]:
+        """How each ended; no more is asked for once there is no room."""
+        full = Outcome(index=0, reason=Reason.NOT_REACHED, message="no room for more pages", transient=True)
+        found = dict.fromkeys(range(len(urls)), full)
+        with contextlib.closing(self.fetch(urls, batch, end)) as chunks:
+            for places, outcome in itertools.chain.from_iterable(chunks if room > 0 else ()):
+                room -= len(outcome.body)
+                if room < 0:
+                    break
+                found |= dict.fromkeys(places, self.looked_at(outcome))
+        return found
 
     def _follow(self, site: _Site, outcome: Outcome) -> None:
         if outcome.reason is not Reason.OK or site.home is None:
             return
-        final = URL(outcome.final_url or "")
+        final = URL(outcome.final_url or "", encoded=True)
         if len(site.pages) == 1 and domain_of(final.raw_host or "") == domain_of(site.home.raw_host or ""):
             site.home = final  # example.org that leads to www.example.org
         site.seen.add(str(final))
@@ -131,12 +146,12 @@ class Site(PageCrawler, Extractor):
             site.seen.add(url)
             site.frontier.append(url)
 
-    def _read_sitemaps(self, sites: Sequence[_Site], batch: Batch) -> None:
+    def _read_sitemaps(self, sites: Sequence[_Site], batch: Batch, end: float) -> None:
         asked = [(site, url) for site in sites if site.home is not None for url in self._sitemaps_of(site.home)]
         for again in (True, False):  # an index leads to more of them, but no deeper
             inner: list[tuple[_Site, str]] = []
             bodies: dict[str, bytes] = {}
-            for chunk in self.fetch([url for _, url in asked], batch):
+            for chunk in self.fetch([url for _, url in asked], batch, end):
                 bodies |= {asked[places[0]][1]: outcome.body for places, outcome in chunk}
             for site, url in asked:
                 urls, is_index = sitemap_urls(bodies[url], self.max_bytes)
@@ -155,10 +170,7 @@ class Site(PageCrawler, Extractor):
 
 def links(page: bytes, base: URL, allow_hosts: frozenset[str]) -> Iterator[URL]:
     """Where a page's links lead, in their order; nothing for a page that says `nofollow`."""
-    if any(
-        name == "robots" and {"nofollow", "none"} & {*content.replace(" ", "").split(",")}
-        for name, content in metas(page)
-    ):
+    if any(name == "robots" and "nofollow" in directives(content) for name, content in metas(page)):
         return
     for name, attributes in tags(page, _LINKS):
         href = attributes.get("href")

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cupel.operators.crawl import _connect
-from cupel.operators.crawl._addresses import MAX_URL, is_public, join_url, on_list, vet_url
+from cupel.operators.crawl._addresses import MAX_URL, is_public, join_url, on_list, parse_url, vet_url
 from cupel.operators.crawl._connect import Names, Resolver, Sockets, open_session
-from cupel.operators.crawl._http import Client, Limits
+from cupel.operators.crawl._http import BodyRoom, Client, Limits
 from cupel.operators.crawl._reasons import FetchError, Reason
 
 PRIVATE = (
@@ -182,6 +182,17 @@ def test_a_name_is_resolved_once_so_that_it_cannot_be_bound_anew(monkeypatch):
     assert asked == ["example.org."], "and without a cluster's search domains"
 
 
+def test_a_zone_makes_no_address_public():
+    assert is_public("2606:4700::1111") and not is_public("2606:4700::1111%1")
+
+
+@given(st.text(alphabet="ab%2cC/?#&=+ü |[]{}'\"<>~.^`;,@:", max_size=30))
+def test_what_was_parsed_is_parsed_to_itself(tail):
+    """Or a redirect's target, and a link of crawl.site, would be another URL when it is asked for."""
+    once = parse_url(f"http://example.org/{tail}")
+    assert parse_url(str(once)) == once and str(parse_url(str(once))) == str(once)
+
+
 def test_the_socket_is_the_last_wall():
     """Whatever a resolver or a URL said: no socket is made for a private address."""
     make = Sockets(Names(), frozenset())
@@ -250,7 +261,7 @@ async def _try(text: str) -> str:
     resolver = Resolver(names, frozenset())
     try:
         async with open_session(names, resolver, frozenset(), "cupel/1 (@)", "*/*") as session:
-            client = Client(session, 0.5, 0.5, "identity", checked=True)
+            client = Client(session, 0.5, 0.5, "identity", checked=True, room=BodyRoom())
             try:
                 await client.get(vet_url(text), Limits(max_bytes=100), 1.0)
             except FetchError:

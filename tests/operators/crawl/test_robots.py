@@ -60,7 +60,7 @@ def robots(text: str) -> dict[str, object]:
         (robots("\0\n\x80\n" * 1000), "ok"),
         ({"/robots.txt": redirect("/r"), "/r": body(b"User-agent: *\nDisallow: /")}, "robots_disallowed"),
         ({"/robots.txt": redirect("/robots.txt")}, "ok"),  # RFC 9309 2.3.1.2: after five, as if there were none
-        ({"/robots.txt": redirect("http://169.254.169.254/")}, "blocked_address"),
+        ({"/robots.txt": redirect("http://169.254.169.254/")}, "robots_unreachable"),
     ],
     ids=str,
 )
@@ -113,6 +113,12 @@ def test_crawl_delay_is_kept():
         (["X-Robots-Tag: googlebot: noindex", "X-Robots-Tag: noai"], {}, "opted_out"),
         (["X-Robots-Tag: unavailable_after: 25 Jun 2030 15:00:00 GMT, noai"], {}, "opted_out"),
         (["X-Robots-Tag: max-snippet: 5, nosnippet"], {}, "ok"),
+        (["X-Robots-Tag: none"], {}, "opted_out"),
+        (["X-Robots-Tag: cupel: none"], {}, "opted_out"),
+        (["X-Robots-Tag: googlebot: none"], {}, "ok"),
+        (["X-Robots-Tag: googlebot: nofollow, noai"], {}, "ok"),
+        (["X-Robots-Tag: unavailable_after: Fri, 25 Jun 2010 15:00:00 GMT, noai"], {}, "opted_out"),
+        (["X-Robots-Tag: max-foo: 3, noai"], {}, "opted_out"),
         (["X-Robots-Tag: noindex"], {"opt_out": ("noai",)}, "ok"),
         (["X-Robots-Tag: "], {}, "ok"),
         (["TDM-Reservation: 1", "tdm-policy: https://example.org/policy.json"], {}, "opted_out"),
@@ -162,6 +168,8 @@ def test_a_tdmrep_file_that_is_none():
         (b"<html><script>'<meta name=robots content=noindex>'</script>", "ok"),
         (b'<html><meta name="tdm-reservation" content="1">', "opted_out"),
         (b'<html><meta name="description" content="noindex">', "ok"),
+        (b"<html><meta name=robots content=none>", "opted_out"),
+        (b"<html><style>" + b"x" * 100_000 + b"</style><meta name=robots content=noai>", "opted_out"),
     ],
 )
 def test_meta_tags(page, status):
@@ -185,6 +193,11 @@ def test_meta_tags(page, status):
 )
 def test_patterns_of_tdmrep(pattern, path, found):
     assert _matches(pattern, path) is found
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_meta_tags_in_utf_16(coding):
+    assert of_page("<html><meta name=robots content=noai>".encode(coding), "cupel", ALL, True) == "meta robots: noai"
 
 
 def test_directives_are_read_in_linear_time():

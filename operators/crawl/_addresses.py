@@ -50,6 +50,9 @@ def join_url(base: URL, text: str, allow_hosts: frozenset[str] = frozenset()) ->
 def parse_url(text: str, base: URL | None = None) -> URL:
     """An http or https URL, wherever it leads. Raises FetchError."""
     text = text.strip(" \t\r\n\f")
+    if base is not None:  # a link: browsers read a backslash before the query as a slash
+        path = re.split(r"[?#]", text, maxsplit=1)[0]
+        text = path.replace("\\", "/") + text[len(path) :]
     if len(text) > MAX_URL:
         raise FetchError(Reason.INVALID_URL, f"{len(text):,} characters; at most {MAX_URL:,}")
     if _BAD.search(text):

@@ -275,3 +275,8 @@ async def _try(text: str) -> str:
                 return type(error).__name__
     finally:
         await resolver.close()
+
+
+def test_a_link_may_have_backslashes_as_browsers_have_it():
+    base = parse_url("http://example.org/a/b.html")
+    assert str(parse_url(r"images\x.html?q=\1", base)).startswith("http://example.org/a/images/x.html?q=")

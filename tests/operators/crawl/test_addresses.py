@@ -126,9 +126,7 @@ def test_allowed_hosts_are_allowed_by_name_and_port():
             vet_url(text, allow)
 
 
-@pytest.mark.parametrize(
-    "link", ["//127.0.0.1/a", "http://10.0.0.1/", "\\\\evil", "a\r\nb", "x:y", "a" * (MAX_URL + 1)]
-)
+@pytest.mark.parametrize("link", ["//127.0.0.1/a", "http://10.0.0.1/", "a\r\nb", "x:y", "a" * (MAX_URL + 1)])
 def test_links_are_vetted_like_urls(link):
     with pytest.raises(FetchError):
         join_url(vet_url("http://example.org/a/b"), link)
@@ -279,4 +277,5 @@ async def _try(text: str) -> str:
 
 def test_a_link_may_have_backslashes_as_browsers_have_it():
     base = parse_url("http://example.org/a/b.html")
-    assert str(parse_url(r"images\x.html?q=\1", base)).startswith("http://example.org/a/images/x.html?q=")
+    assert str(parse_url(r"images\x.html?q=1", base)) == "http://example.org/a/images/x.html?q=1"
+    assert str(parse_url(r"\\example.net\x", base)) == "http://example.net/x"

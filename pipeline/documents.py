@@ -60,10 +60,6 @@ class Documents:
         """The documents that have a node alive."""
         return np.bincount(self.of[nodes], minlength=len(self)) > 0
 
-    def first(self, values: pa.Array) -> pa.Array:
-        """Of a column that has the same value for all nodes of a document, each document's."""
-        return values.take(pa.array(self.starts))
-
     def texts(self, texts: pa.Array, alive: Mask) -> pa.Array:
         """The paragraphs alive of each document, joined; null where it has none."""
         chosen = np.flatnonzero(alive & np.asarray(texts.is_valid()))

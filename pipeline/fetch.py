@@ -13,7 +13,7 @@ from ..operators.base import Batch
 from ..operators.decode import RowError
 from ..schemas.corpus import FETCHED, State
 from .call import Caller, ContractError
-from .findings import Report, entries, write_errors
+from .findings import Report, entries, state_of, write_errors
 from .keep import Mask
 from .plan import FetchStep
 from .row_groups import RowGroups
@@ -69,7 +69,7 @@ class _Fetched:
 
     def __init__(self, step: FetchStep, rows: int, spool: IO[bytes]) -> None:
         self.step, self.spool = step, spool
-        self.own = next(old for old, new in step.names.items() if new == step.bytes_column)
+        self.own = step.own_bytes_column
         self.offsets, self.sizes = np.zeros(rows, np.int64), np.full(rows, -1, np.int64)
         self.seen = np.zeros(rows, bool)
         self._rows: list[np.ndarray] = []
@@ -126,7 +126,7 @@ def _publish(
     states = np.full(view.shard.rows, State.NOT_APPLICABLE.value, object)
     states[rows] = State.MEASURED.value
     for row, error in errors.items():
-        states[row] = (State.FAILED_TRANSIENT if error.transient else State.FAILED).value
+        states[row] = state_of(error)
     schema = pa.schema([*FETCHED, *step.added], metadata=view.about(step))
     path = version_path(step.record, view.shard.id, view.scores(step).files)
     with view.store.writing(path) as file, RowGroups(file, schema, GROUP_BYTES) as lines:

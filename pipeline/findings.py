@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from ..operators.decode import RowError
-from ..schemas.corpus import ERRORS
+from ..schemas.corpus import ERRORS, State
 from .plan import RowStep
 from .scores import version_path
 from .shard import ShardView
@@ -24,6 +24,11 @@ class Report:
 
     measured: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+
+def state_of(error: RowError) -> str:
+    """What is noted of a row that failed."""
+    return (State.FAILED_TRANSIENT if error.transient else State.FAILED).value
 
 
 def entries(numbers: Sequence[int], errors: Sequence[RowError]) -> list[Entry]:

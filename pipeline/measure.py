@@ -24,7 +24,7 @@ from ..schemas.corpus import ROW, STATE, State
 from .call import CAREFUL_ROWS, Caller, Columns
 from .children import lines_of, making
 from .fetch import fetch
-from .findings import Report, entries, write_errors
+from .findings import Report, entries, state_of, write_errors
 from .keep import Mask, decide
 from .measure_documents import measure_documents
 from .plan import CorpusStep, DocumentStep, ExtractStep, FetchStep, KeepStep, MeasureStep, PlannedStep, RowStep
@@ -269,7 +269,7 @@ class _Run:
         place[[row for row, error in errors.items() if not error.keeps_values]] = -1
         states = np.where(place >= 0, State.MEASURED.value, State.NOT_APPLICABLE.value).astype(object)
         for row, error in errors.items():
-            states[row] = (State.FAILED_TRANSIENT if error.transient else State.FAILED).value
+            states[row] = state_of(error)
         numbers = self.view.numbers[window.first + np.array(sorted(errors), np.int64)].tolist()
         self.errors[step.index] += entries(numbers, [error for _, error in sorted(errors.items())])
         self.report.measured[step.label] += int((states[rows] != State.NOT_APPLICABLE.value).sum())

@@ -15,7 +15,7 @@ from ..operators.images import ImageStore
 from ..schemas.corpus import State
 from .call import Caller
 from .documents import DocumentBatch, Documents, schema_of
-from .findings import Entry, Report, entries, write_errors
+from .findings import Entry, Report, entries, state_of, write_errors
 from .keep import Mask
 from .plan import DocumentStep
 from .scores import version_path
@@ -94,7 +94,7 @@ class _Measuring:
             place[asked] = np.arange(len(asked))
         states = np.where(place >= 0, State.MEASURED.value, State.NOT_APPLICABLE.value).astype(object)
         for i, error in failed.items():
-            states[i] = (State.FAILED_TRANSIENT if error.transient else State.FAILED).value
+            states[i] = state_of(error)
         place[[i for i, error in failed.items() if not error.keeps_values]] = -1
         take = pa.array(place, mask=place < 0)
         columns = {

@@ -83,9 +83,15 @@ class FetchStep(MeasureStep):
         return f"fetched/{self.folder}"
 
     @cached_property
+    def own_bytes_column(self) -> str:
+        """The operator's name for what it brings."""
+        name: str = next(column.name for column in self.operator.adds if pa.types.is_large_binary(column.type))
+        return name
+
+    @property
     def bytes_column(self) -> str:
         """The recipe's name for what it brings."""
-        return next(self.names[c.name] for c in self.operator.adds if pa.types.is_large_binary(c.type))
+        return self.names[self.own_bytes_column]
 
     @property
     def brings_images(self) -> bool:

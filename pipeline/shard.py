@@ -102,7 +102,7 @@ class ShardView:
             return rows
         places = np.arange(rows.first, rows.first + len(rows.slots))
         scores = self.scores(step)
-        images = LineImages(self.lines(step), scores.position, _own_name(step), scores.sizes)
+        images = LineImages(self.lines(step), scores.position, step.own_bytes_column, scores.sizes)
         return replace(rows, images=images, slots=np.where(scores.sizes[places] >= 0, places, -1))
 
     def lines(self, step: FetchStep) -> Lines:
@@ -200,7 +200,7 @@ class ShardView:
         there = scores.sizes[places] >= 0
         if not there.any():
             return pa.nulls(len(places), pa.large_binary())
-        own = _own_name(step)
+        own = step.own_bytes_column
         found = self.lines(step).take(scores.position[places[there]], [own]).column(own).combine_chunks()
         return found.take(pa.array(np.cumsum(there) - 1, mask=~there))
 
@@ -218,11 +218,6 @@ class ShardView:
         for index in [index for index in self._scores if index >= start]:
             del self._scores[index]
         self._lines.clear()
-
-
-def _own_name(step: FetchStep) -> str:
-    """The operator's name for what it brings."""
-    return next(old for old, new in step.names.items() if new == step.bytes_column)
 
 
 def rank_folder(step: CorpusStep | KeepStep) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from abc import abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -70,9 +71,9 @@ class Crawler(ByRow):
         return Memory()
 
     @property
+    @abstractmethod
     def most_bytes(self) -> int:
         """Of one body."""
-        raise NotImplementedError
 
     @cached_property
     def settings(self) -> FetchSettings:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from ..decode import RowError
-from .base import Piece
+from .base import Piece, Rows
 from .files import MAX_IMAGE_BYTES, is_remote, read_pieces
 
 
@@ -82,3 +83,17 @@ class Root:
         if not Path(file).is_file():
             return RowError("unreadable_file", f"{path!r} in {self.folder!r} is no plain file")
         return Piece(file=file)
+
+
+def without_images(
+    first: int,
+    values: Sequence[Mapping[str, object]],
+    schema: pa.Schema,
+    columns: Sequence[str],
+    errors: dict[str, dict[int, RowError]],
+) -> Rows:
+    """Rows made of their values by column; those that are not there are null."""
+    asked = [name for name in columns if name != "image"]
+    arrays = [pa.array([value.get(name) for value in values], schema.field(name).type) for name in asked]
+    slots = np.full(len(values), -1)
+    return Rows(first=first, table=pa.table(arrays, names=asked), images=NoImages(), slots=slots, errors=errors)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
 
 from ...schemas.page import PAGE
@@ -22,7 +21,7 @@ from ._warc_records import MAX_BLOCK_BYTES, Record, walk
 from ._warc_rows import BODY_COLUMNS, is_row, values_of
 from .base import BATCH_BYTES, BATCH_ROWS, MARK_ROWS, Mark, Rows, Scan, Shard, Source, SourceError
 from .files import check_unchanged, digest, find, is_folder, is_remote, open_file, reading
-from .images import NoImages
+from .images import without_images
 from .urls import is_url
 
 SUFFIXES: Final = (".warc", ".warc.gz", ".arc", ".arc.gz")
@@ -123,12 +122,4 @@ def in_batches(found: Iterator[tuple[Record, str]], schema: pa.Schema, columns: 
 def _rows(
     first: int, values: list[dict[str, object]], errors: dict[int, RowError], schema: pa.Schema, columns: Sequence[str]
 ) -> Rows:
-    asked = [name for name in columns if name != "image"]
-    arrays = [pa.array([value.get(name) for value in values], schema.field(name).type) for name in asked]
-    return Rows(
-        first=first,
-        table=pa.table(arrays, names=asked),
-        images=NoImages(),
-        slots=np.full(len(values), -1),
-        errors={"html": errors} if errors and "html" in columns else {},
-    )
+    return without_images(first, values, schema, columns, {"html": errors} if errors and "html" in columns else {})

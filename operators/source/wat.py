@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urljoin
 
-import numpy as np
 import pyarrow as pa
 
 from ...schemas.fields import field
@@ -17,7 +16,7 @@ from ..decode import RowError
 from ._warc_records import Record
 from .base import BATCH_BYTES, BATCH_ROWS, MARK_ROWS, Mark, Rows, Scan, Shard, Source, SourceError
 from .files import check_unchanged, digest, find, is_folder, reading
-from .images import NoImages
+from .images import without_images
 from .records import parse_json
 from .shape import hash_key
 from .warc import records
@@ -150,12 +149,5 @@ def _rows(first: int, links: Sequence[Link | RowError], schema: pa.Schema, colum
     for value in values:
         text = value.get("text")
         value["key"] = hash_key(str(value["image_url"]), text if isinstance(text, str) else None) if value else None
-    asked = [name for name in columns if name != "image"]
-    arrays = [pa.array([value.get(name) for value in values], schema.field(name).type) for name in asked]
-    return Rows(
-        first=first,
-        table=pa.table(arrays, names=asked),
-        images=NoImages(),
-        slots=np.full(len(links), -1),
-        errors={name: errors for name in asked if name != "key"} if errors else {},
-    )
+    told = {name: errors for name in columns if name not in ("key", "image")} if errors else {}
+    return without_images(first, values, schema, columns, told)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -17,19 +15,9 @@ INFRA = Path(__file__).parents[2] / "infra/demo"
 
 
 @pytest.fixture(scope="module")
-def infra() -> Iterator[SimpleNamespace]:
-    """The demo's modules lie side by side and are no package; they are importable for these tests alone."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(INFRA))
-    import demo_read
-    import demo_report
-    import demo_score
-
-    yield SimpleNamespace(read=demo_read, report=demo_report, score=demo_score)
-    sys.path.remove(str(INFRA))
-    for name in set(sys.modules) - before:
-        if (INFRA / f"{name}.py").is_file():
-            sys.modules.pop(name)
+def infra(demo_modules):
+    with demo_modules(read="demo_read", report="demo_report", score="demo_score") as modules:
+        yield modules
 
 
 def test_found_missed_and_mistaken(infra):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 
 import imagehash
 import numpy as np
@@ -20,19 +17,9 @@ INFRA = Path(__file__).parents[2] / "infra/demo"
 
 
 @pytest.fixture(scope="module")
-def infra() -> Iterator[SimpleNamespace]:
-    """The demo's modules lie side by side and are no package; they are importable for these tests alone."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(INFRA))
-    import flaws
-    import pictures
-    import scenes
-
-    yield SimpleNamespace(flaws=flaws, pictures=pictures, scenes=scenes)
-    sys.path.remove(str(INFRA))
-    for name in set(sys.modules) - before:
-        if (INFRA / f"{name}.py").is_file():
-            sys.modules.pop(name)
+def infra(demo_modules):
+    with demo_modules(flaws="flaws", pictures="pictures", scenes="scenes") as modules:
+        yield modules
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,7 @@ import http.client
 import io
 import re
 import socket
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,20 +22,9 @@ INFRA = Path(__file__).parents[2] / "infra/demo"
 
 
 @pytest.fixture(scope="module")
-def infra() -> Iterator[SimpleNamespace]:
-    """The demo's modules lie side by side and are no package; they are importable for these tests alone."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(INFRA))
-    import web
-    import web_build
-    import web_plan
-    import web_store
-
-    yield SimpleNamespace(web=web, build=web_build, plan=web_plan, store=web_store)
-    sys.path.remove(str(INFRA))
-    for name in set(sys.modules) - before:
-        if (INFRA / f"{name}.py").is_file():
-            sys.modules.pop(name)
+def infra(demo_modules):
+    with demo_modules(web="web", build="web_build", plan="web_plan", store="web_store") as modules:
+        yield modules
 
 
 @pytest.fixture(scope="module")

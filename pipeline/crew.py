@@ -26,7 +26,7 @@ from ray.exceptions import (
 )
 
 from ..operators.models.weights import ModelError
-from ..operators.source.base import ShardError
+from ..operators.source.base import Shard, ShardError
 from .call import ContractError, SetupError
 from .plan import Plan
 from .shard import Careful, Job, crumb_path
@@ -41,6 +41,7 @@ STALL_S = 60.0  # in careful mode, how long one row may take
 DEATHS = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError, TaskCancelledError)
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class RunError(Exception):
@@ -217,3 +218,24 @@ class Crew(Generic[R]):
             return self.store.read(crumb_path(self.plan, job.shard))
         except FileNotFoundError:
             return b""
+
+
+def shard_title(shard: Shard) -> str:
+    return f"{shard.file} (rows {shard.start} to {shard.stop})"
+
+
+def result_of(ref: ray.ObjectRef[T]) -> T:
+    """A task's result; what it raised, in words for the user."""
+    try:
+        return ray.get(ref)
+    except DEATHS as error:
+        raise WorkerDiedError(f"a worker died again and again: {str(error).splitlines()[0]}") from error
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause if isinstance(error.cause, BaseException) else error
+        if isinstance(cause, DiskFullError):
+            raise cause from None
+        if isinstance(cause, ShardError):
+            raise RunError(str(cause)) from None
+        if isinstance(cause, DEATHS):
+            raise WorkerDiedError(f"a worker died again and again: {str(cause).splitlines()[0]}") from error
+        raise RunError(f"{type(cause).__name__}: {cause}") from error

@@ -20,19 +20,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-import numpy as np
 import pyarrow as pa
 import ray
 
 from ..operators.base import ByRow
 from ..operators.frames import PART_BYTES, Piece
 from ..operators.source import open_source
-from ..operators.source.base import Scan, Shard, ShardError, Source
+from ..operators.source.base import Scan, Shard, Source
 from ..schemas.corpus import FILES, Manifest
 from ..schemas.recipe import Read, Recipe
 from .budgets import ClusterBudgets, connect
 from .cluster import ray_session
-from .crew import DEATHS, Crew, Done, RunError, WorkerDiedError
+from .crew import Crew, Done, RunError, WorkerDiedError, result_of, shard_title
+from .curate import Curator
 from .cut import funnel_of, made_already, manifest_of, note_retry, source_digest
 from .exchange import barrier_done
 from .funnel import Funnel
@@ -53,8 +53,7 @@ from .read import (
 from .recipe_file import RecipeError, RecipeFile, load_recipe, recipe_as_yaml
 from .shard import Job
 from .store import DiskFullError, Store, Written, open_store
-from .tasks import Swept, advance, cross, scan_file, weigh, write_curated
-from .write import pack
+from .tasks import Swept, advance, cross, scan_file
 
 T = TypeVar("T")
 FETCH_PATIENCE = 24.0  # times longer than others may a task wait for hosts that want to be asked slowly
@@ -180,7 +179,10 @@ class Engine:
         finally:
             self.close()
         if write:
-            self._write(plan, alive)
+            counts = self.tally.counts
+            kept = counts.kept if plan.spaces[-1].nodes is None else counts.documents
+            curator = Curator(plan, self.store, self.source, self.progress, self.slots, self.deadline_s)
+            self.tally.files += curator.files(alive, kept)
         manifest = self._publish(plan, shards, wrote=write)
         return funnel_of(self.store, plan, manifest, self.tally.measured, began)
 
@@ -216,7 +218,7 @@ class Engine:
                 running[scan_file.remote(source, self.store.uri, file)] = file
             (ref,), _ = ray.wait(list(running), num_returns=1)
             try:
-                found = _result(ref)
+                found = result_of(ref)
             except WorkerDiedError as error:
                 found = str(error)
             yield running.pop(ref), found
@@ -241,9 +243,9 @@ class Engine:
                 self.progress.begin(step.label, 0)
                 handed_in = [self.tally.handed_in[shard.id] for shard in alive]
                 reference = cross.remote(plan, self.store.uri, barrier, alive, handed_in, self.part_bytes)
-                self.tally.seconds[step.label] += _result(reference)
+                self.tally.seconds[step.label] += result_of(reference)
         lost = set(self.tally.unreadable)
-        return [shard for shard in alive if _shard_title(shard) not in lost]
+        return [shard for shard in alive if shard_title(shard) not in lost]
 
     def _sweep(self, plan: Plan, shards: Sequence[Shard], stretch: tuple[int, int], barrier: int | None) -> list[Shard]:
         """One stretch over all shards; those that turn out unreadable are left out from then on."""
@@ -289,8 +291,8 @@ class Engine:
         """Add up what came of a shard; False where it could not be read."""
         self.progress.advance(done.job.shard.rows)
         if done.result is None:
-            self.tally.unreadable[_shard_title(done.job.shard)] = done.unreadable
-            self.progress.say(f"cannot read {_shard_title(done.job.shard)}: {done.unreadable}")
+            self.tally.unreadable[shard_title(done.job.shard)] = done.unreadable
+            self.progress.say(f"cannot read {shard_title(done.job.shard)}: {done.unreadable}")
             return False
         self.tally.measured += done.result.report.measured
         for label, seconds in done.result.report.seconds.items():
@@ -313,54 +315,6 @@ class Engine:
             return start_workers(share, int(have / share), list(models), self.progress)
         except ray.exceptions.RayTaskError as error:
             raise RunError(str(error.cause)) from error
-
-    def _write(self, plan: Plan, shards: Sequence[Shard]) -> None:
-        """Weigh the kept rows, pack them into files, write the files."""
-        counts = self.tally.counts
-        kept = counts.kept if plan.spaces[-1].nodes is None else counts.documents
-        self.progress.begin("weigh", kept)
-        bounds = plan.recipe.write
-        files = list(pack(self._weights(plan, shards), bounds.shard_rows, bounds.shard_mb << 20))
-        self.progress.begin("write", kept)
-        plan_ref, source_ref = ray.put(plan), ray.put(self.source)
-        by_id = {shard.id: shard for shard in shards}
-        waiting = list(reversed(list(enumerate(files))))
-        running: dict[ray.ObjectRef[Written], int] = {}
-        while waiting or running:
-            while waiting and len(running) < 2 * self.slots:
-                number, runs = waiting.pop()
-                used = {part.shard: by_id[part.shard] for part in runs}
-                running[write_curated.remote(plan_ref, self.store.uri, source_ref, used, runs, number)] = number
-            (ref,), _ = ray.wait(list(running), num_returns=1)
-            running.pop(ref)
-            written = _result(ref)
-            self.tally.files.append(written)
-            self.progress.advance(written.rows)
-
-    def _weights(self, plan: Plan, shards: Sequence[Shard]) -> Iterator[tuple[int, np.ndarray]]:
-        """(shard, bytes of each kept row), in the order of the shards."""
-        plan_ref, source_ref = ray.put(plan), ray.put(self.source)
-        crew: Crew[np.ndarray] = Crew(
-            plan=plan,
-            store=self.store,
-            submit=lambda jobs: weigh.remote(plan_ref, self.store.uri, source_ref, jobs),
-            slots=self.slots,
-            deadline_s=self.deadline_s,
-        )
-        early: dict[int, np.ndarray] = {}
-        order = iter(shards)
-        expected = next(order, None)
-        for done in crew.sweep([Job(shard=shard, until=len(plan.steps)) for shard in shards]):
-            if done.result is None:
-                raise RunError(
-                    f"{_shard_title(done.job.shard)} could be measured but not read again: {done.unreadable}"
-                )
-            early[done.job.shard.id] = done.result
-            while expected is not None and expected.id in early:
-                sizes = early.pop(expected.id)
-                self.progress.advance(len(sizes))
-                yield expected.id, sizes
-                expected = next(order, None)
 
     def _publish(self, plan: Plan, shards: ShardList, *, wrote: bool) -> Manifest:
         """File list, manifest, pointer; then the work folder goes."""
@@ -392,24 +346,3 @@ class Engine:
         self.store.delete(f"{plan.cut}/work")
         self.store.sweep(before=self.started)
         return manifest
-
-
-def _shard_title(shard: Shard) -> str:
-    return f"{shard.file} (rows {shard.start} to {shard.stop})"
-
-
-def _result(ref: ray.ObjectRef[T]) -> T:
-    """A task's result; what it raised, in words for the user."""
-    try:
-        return ray.get(ref)
-    except DEATHS as error:
-        raise WorkerDiedError(f"a worker died again and again: {str(error).splitlines()[0]}") from error
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause if isinstance(error.cause, BaseException) else error
-        if isinstance(cause, DiskFullError):
-            raise cause from None
-        if isinstance(cause, ShardError):
-            raise RunError(str(cause)) from None
-        if isinstance(cause, DEATHS):
-            raise WorkerDiedError(f"a worker died again and again: {str(cause).splitlines()[0]}") from error
-        raise RunError(f"{type(cause).__name__}: {cause}") from error

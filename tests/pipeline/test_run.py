@@ -16,9 +16,9 @@ from drawing import encoded, picture, write_folder, write_jsonl
 
 from cupel import Recipe, RecipeError, run
 from cupel.operators.source.base import SourceError
-from cupel.pipeline.crew import RunError, WorkerDiedError
+from cupel.pipeline.crew import RunError, WorkerDiedError, result_of
 from cupel.pipeline.read import CorpusError
-from cupel.pipeline.run import Engine, _result
+from cupel.pipeline.run import Engine
 from cupel.pipeline.verify import verify_corpus
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -161,7 +161,7 @@ def test_a_task_that_loses_its_worker_each_time_is_told():
         os._exit(1)
 
     with pytest.raises(WorkerDiedError, match="a worker died again and again"):
-        _result(dies.remote())
+        result_of(dies.remote())
 
 
 def test_a_broken_operator_stops_the_run_with_its_name(texts, tmp_path):

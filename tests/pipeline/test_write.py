@@ -20,8 +20,8 @@ from cupel import Recipe, run
 from cupel.operators.source.images import PieceImages
 from cupel.operators.source.parquet import ColumnImages
 from cupel.pipeline.crew import RunError
+from cupel.pipeline.curate import Curator
 from cupel.pipeline.row_groups import ROW_BYTES, RowGroups
-from cupel.pipeline.run import Engine
 from cupel.pipeline.write import Run, kept_sizes, pack
 from cupel.schemas.fields import field
 
@@ -179,15 +179,15 @@ def as_parquet(place: Path, rows: list[tuple[str, bytes]]) -> None:
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What the engine calls `_write` with, to call its parts again in this process."""
+    """What the engine has written with, to call its parts again in this process."""
     seen = {}
-    original = Engine._write
+    original = Curator.files
 
-    def spy(self, plan, shards):
-        seen.update(plan=plan, shards=shards, store=self.store, source=self.source)
-        original(self, plan, shards)
+    def spy(self, shards, kept):
+        seen.update(plan=self.plan, shards=shards, store=self.store, source=self.source)
+        return original(self, shards, kept)
 
-    monkeypatch.setattr(Engine, "_write", spy)
+    monkeypatch.setattr(Curator, "files", spy)
     return seen
 
 

@@ -136,12 +136,19 @@ def _select(frame: pl.DataFrame, column: str, side: str, ranked: Ranked) -> Mask
     position, count = pl.int_range(pl.len()), pl.col(column).count()
     if ranked.by:
         position, count = position.over(ranked.by), count.over(ranked.by)
-    share = Fraction(str(ranked.share))
-    limit = (count * share.numerator + share.denominator - 1) // share.denominator
     indices = order.to_series().to_numpy()
     selected = np.zeros(frame.height, bool)
-    selected[indices] = frame[indices].select((position < limit) & pl.col(column).is_not_null()).to_series().to_numpy()
+    ranked_rows = frame[indices].select(position=position, count=count, valid=pl.col(column).is_not_null())
+    limits = {count: _ceil_share(ranked.share, count) for count in ranked_rows["count"].unique().to_list()}
+    limit = ranked_rows["count"].replace_strict(limits, return_dtype=pl.Int64)
+    selected[indices] = ((ranked_rows["position"] < limit) & ranked_rows["valid"]).to_numpy()
     return selected
+
+
+def _ceil_share(share: float, count: int) -> int:
+    """ceil(share x count) of the share as it is written, in whole numbers that do not overflow."""
+    exact = Fraction(str(share))
+    return -(-count * exact.numerator // exact.denominator)
 
 
 def _texts(bound: Bound) -> Iterator[str]:

@@ -173,7 +173,7 @@ def _values(view: ShardView, step: KeepStep, column: str, hit: pa.Array) -> pa.A
     if column not in step.columns:
         return pa.nulls(len(hit), pa.string())
     values = view.column(step.reads[column]).take(hit)
-    if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
+    if pa.types.is_nested(values.type) or pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
         return pa.array([None if value is None else repr(value) for value in values.to_pylist()], pa.string())
     return pc.cast(values, pa.string())
 
@@ -185,6 +185,7 @@ def totals(plan: Plan, counts: Counts, measured: Counter[str], seconds: Mapping[
         rules = counts.rules.get(step.label, Counter())
         line = StepTotals(
             step=step.label,
+            fingerprint=None if isinstance(step, KeepStep) else step.fingerprint,
             rows_in=counts.rows_in[step.label],
             documents_in=counts.documents_in.get(step.label),
             dropped=sum(rules.values()),

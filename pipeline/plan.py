@@ -217,6 +217,7 @@ class Plan:
     steps: tuple[PlannedStep, ...]
     spaces: tuple[Space, ...]  # one more than there are extractors
     source_digest: str = ""
+    folder: str = ""  # of a cut that was made already
 
     @cached_property
     def barriers(self) -> tuple[int, ...]:
@@ -248,7 +249,7 @@ class Plan:
     @property
     def cut(self) -> str:
         """The cut's folder in the corpus."""
-        return f"cuts/{self.recipe.name}-{self.hash[:8]}"
+        return self.folder or f"cuts/{self.recipe.name}-{self.hash[:8]}"
 
     @property
     def by_row(self) -> tuple[RowStep, ...]:

@@ -40,9 +40,14 @@ from .plan import (
 from .recipe_file import RecipeFile
 
 
-def make_plan(source: RecipeFile, schema: pa.Schema, source_digest: str = "") -> Plan:
-    """Check the recipe against the source's columns. Raises RecipeError with file, line and near names."""
-    planner = _Planner(source, schema)
+def make_plan(
+    source: RecipeFile, schema: pa.Schema, source_digest: str = "", recorded: Mapping[int, str] | None = None
+) -> Plan:
+    """Check the recipe against the source's columns. Raises RecipeError with file, line and near names.
+
+    `recorded` has the fingerprints of a cut that was made, by step: whoever looks at it needs no weights.
+    """
+    planner = _Planner(source, schema, recorded or {})
     for i, step in enumerate(source.recipe.steps):
         planner.add(i, step)
     planner.check_verdicts()
@@ -56,7 +61,7 @@ def make_plan(source: RecipeFile, schema: pa.Schema, source_digest: str = "") ->
 
 def check_operators(source: RecipeFile) -> None:
     """Are the operators there, with parameters that fit? What can be told before the input is scanned."""
-    planner = _Planner(source, pa.schema([]))
+    planner = _Planner(source, pa.schema([]), {})
     for i, step in enumerate(source.recipe.steps):
         if isinstance(step, Step):
             planner.operator(i, step)
@@ -65,8 +70,8 @@ def check_operators(source: RecipeFile) -> None:
 class _Planner:
     """Walks the steps once, keeping what columns there are by now."""
 
-    def __init__(self, source: RecipeFile, schema: pa.Schema) -> None:
-        self.source = source
+    def __init__(self, source: RecipeFile, schema: pa.Schema, recorded: Mapping[int, str]) -> None:
+        self.source, self.recorded = source, recorded
         self.read = self.schema = schema  # the source's columns; what the rows of the space begin with
         self.steps: list[PlannedStep] = []
         self.written: list[Step | Keep] = []  # the recipe's steps with every default written out
@@ -122,7 +127,7 @@ class _Planner:
             self._refuse_fetched(i, step.operator, {**reads, **takes})
         versions = {name: self.fingerprints[column] for name, column in {**reads, **takes}.items()}
         whole = ["on: document"] if step.on == "document" else []
-        fingerprint = hashed(
+        fingerprint = self.recorded.get(i) or hashed(
             [*(step.operator, operator.version, *depends_on(operator)), versions, *self.made_by, *whole]
         )
         return Place(
@@ -249,6 +254,8 @@ class _Planner:
             elif first["type"] in ("missing", "missing_keyword_only_argument"):
                 message = f"{step.operator} needs the parameter {name!r}"
             raise self.source.error(message, "steps", i, step.operator, name) from error
+        if i in self.recorded:
+            return operator
         try:
             _ = operator.files
         except (OSError, ValueError) as error:  # a file that is not there, in the words of the operator that wants it

@@ -120,15 +120,25 @@ def known_shards(store: Store) -> ShardList | None:
     except FileNotFoundError:
         return None
     notes = table.schema.metadata
-    schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(notes[b"cupel:rows"])))
+    schema = schema_of_text(notes[b"cupel:rows"])
     shards = tuple(Shard(**{**row, "names": dict(row["names"])}) for row in table.to_pylist())
     return ShardList(shards=shards, schema=schema, shard_rows=int(notes[b"cupel:shard_rows"]))
+
+
+def schema_as_text(schema: pa.Schema) -> str:
+    """A schema as Arrow IPC in base64."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def schema_of_text(text: str | bytes) -> pa.Schema:
+    """What `schema_as_text` made."""
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 def save_shards(store: Store, found: ShardList) -> None:
     """Publish the shard list in one piece."""
     notes = {
-        "cupel:rows": base64.b64encode(found.schema.serialize().to_pybytes()).decode(),
+        "cupel:rows": schema_as_text(found.schema),
         "cupel:shard_rows": str(found.shard_rows),
     }
     rows = [

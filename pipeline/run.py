@@ -15,6 +15,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -48,11 +49,14 @@ from .read import (
     grow,
     known_shards,
     save_shards,
+    schema_as_text,
     to_scan,
 )
 from .recipe_file import RecipeError, RecipeFile, load_recipe, recipe_as_yaml
 from .shard import Job
+from .sketch import Merger
 from .store import DiskFullError, Store, Written, open_store
+from .summary import sampled_places, write_summary
 from .tasks import Swept, advance, cross, scan_file
 
 T = TypeVar("T")
@@ -133,6 +137,7 @@ class _Tally:
     files: list[Written] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
     handed_in: dict[int, Piece] = field(default_factory=dict)  # by shard, for the barrier that comes next
+    sketches: Merger = field(default_factory=lambda: Merger(()))
 
 
 class Engine:
@@ -254,7 +259,12 @@ class Engine:
         stage = plan.steps[stretch[0]].label if fetch else stage
         self.progress.begin(stage, sum(shard.rows for shard in shards))
         operators = [step.operator for step in plan.steps[slice(*stretch)] if isinstance(step, RowStep)]
-        jobs = [Job(shard=shard, begin=stretch[0], until=stretch[1], retry=self.retry) for shard in shards]
+        shown = sampled_places(len(shards))
+        jobs = [
+            Job(shard=shard, begin=stretch[0], until=stretch[1], retry=self.retry, sampled=i in shown)
+            for i, shard in enumerate(shards)
+        ]
+        self.tally.sketches = Merger([shard.id for shard in shards])  # the last stretch's are told
         gpus = self._gpus(operators)
         try:
             crew = self._crew(plan, operators, barrier, gpus, fetch=fetch)
@@ -290,6 +300,7 @@ class Engine:
     def _took(self, done: Done[Swept]) -> bool:
         """Add up what came of a shard; False where it could not be read."""
         self.progress.advance(done.job.shard.rows)
+        self.tally.sketches.add(done.job.shard.id, done.result.sketch if done.result else None)
         if done.result is None:
             self.tally.unreadable[shard_title(done.job.shard)] = done.unreadable
             self.progress.say(f"cannot read {shard_title(done.job.shard)}: {done.unreadable}")
@@ -317,16 +328,19 @@ class Engine:
             raise RunError(str(error.cause)) from error
 
     def _publish(self, plan: Plan, shards: ShardList, *, wrote: bool) -> Manifest:
-        """File list, manifest, pointer; then the work folder goes."""
+        """Summary, file list, manifest, pointer; then the work folder goes."""
         counts = self.tally.counts
+        self.tally.files.append(write_summary(self.store, plan, self.tally.sketches.total))
         files = sorted(self.tally.files, key=lambda file: file.path)
         table = pa.Table.from_pylist([vars(file) for file in files], FILES)
         listed = self.store.write_table(f"{plan.cut}/files.parquet", table, replace=True)
         lines = totals(plan, counts, self.tally.measured, self.tally.seconds)
         manifest = Manifest(
             name=plan.recipe.name,
+            finished_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             recipe_hash=plan.hash,
             source_digest=plan.source_digest,
+            source_schema=schema_as_text(shards.schema),
             versions={name: version(name) for name in VERSIONS},
             shards=len(shards.shards),
             rows_in=counts.rows,

@@ -93,6 +93,13 @@ class S3Store(Store):
             keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
         return sorted(key.removeprefix(self.prefix) for key in keys if not key.endswith("/"))
 
+    def folders(self, folder: str) -> list[str]:
+        with _telling_s3(f"{self.uri}/{folder}"):
+            pages = s3_client().get_paginator("list_objects_v2")
+            listed = pages.paginate(Bucket=self.bucket, Prefix=f"{self.prefix}{folder}/", Delimiter="/")
+            below = [item["Prefix"] for page in listed for item in page.get("CommonPrefixes", [])]
+        return sorted(path.removeprefix(self.prefix).rstrip("/") for path in below)
+
     def delete(self, folder: str) -> None:
         names = self.files(folder)
         for start in range(0, len(names), 1000):

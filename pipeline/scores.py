@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -64,10 +64,13 @@ class Scores:
         return self._position
 
     @cached_property
-    def columns(self) -> dict[str, pa.Array]:
-        """The step's columns under the recipe's names, a value or null for every row of the shard; no fetched bytes."""
+    def columns(self) -> Mapping[str, pa.Array]:
+        """The step's columns under the recipe's names, a value or null for every row of the shard; no fetched bytes.
+
+        Each is made when it is first asked for; embeddings and pictures that a step has made are not read before.
+        """
         left_out = self._step.bytes_column if isinstance(self._step, FetchStep) else ""
-        return {name: self._spread(old) for old, name in self._step.names.items() if name != left_out}
+        return _Columns(self, {name: old for old, name in self._step.names.items() if name != left_out})
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -99,19 +102,46 @@ class Scores:
         if not self.files:
             fields = {"bytes": pa.int64()} | {added.name: added.type for added in self._step.added}
             return pa.nulls(self._shard.rows, fields.get(name, pa.string()))
-        column = self._table.column(name).combine_chunks()
+        table = self._table
+        if name not in table.column_names:
+            table = pa.concat_tables(versions(self._store, self._step.record, self._shard.id, [name]))
+        column = table.column(name).combine_chunks()
         if len(column) == self._shard.rows and bool((self._position == np.arange(len(column))).all()):
             return column
         return column.take(pa.array(self._position, mask=self._position < 0))
 
 
-def _small(step: RowStep) -> list[str] | None:
-    """The columns that are held in memory; None: all."""
+class _Columns(Mapping[str, pa.Array]):
+    """Columns by the recipe's names, each spread over the rows when it is asked for."""
+
+    def __init__(self, scores: Scores, own: Mapping[str, str]) -> None:
+        self._scores, self._own = scores, own
+        self._made: dict[str, pa.Array] = {}
+
+    def __getitem__(self, name: str) -> pa.Array:
+        if name not in self._made:
+            self._made[name] = self._scores._spread(self._own[name])
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._own)
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+
+def _small(step: RowStep) -> list[str]:
+    """The columns that are read at once and held in memory."""
     if isinstance(step, ExtractStep):
         return ["parent", "state"]
     if isinstance(step, FetchStep):
         return ["row", "state", "bytes", *(old for old, new in step.names.items() if new != step.bytes_column)]
-    return None
+    return ["row", "state", *(added.name for added in step.added if not _is_large(added.type))]
+
+
+def _is_large(kind: pa.DataType) -> bool:
+    """Embeddings, pictures that a step has made."""
+    return bool(pa.types.is_nested(kind) or pa.types.is_large_binary(kind))
 
 
 def versions(

@@ -41,6 +41,7 @@ class Job:
     begin: int = 0  # where this stretch begins
     retry: frozenset[str] = frozenset()  # classes of errors to try again in this stretch
     careful: Careful | None = None
+    sampled: bool = False  # its rows are shown before those of other shards
 
 
 class ShardView:
@@ -185,11 +186,16 @@ class ShardView:
             return found
         if isinstance(step, CorpusStep):
             return self.ranks(step)[name]
-        if name not in self._first_columns:
-            kind = self.space.schema.field(name).type
-            chunks = [chunk for rows in self.rows([name], images=False) for chunk in rows.table.column(name).chunks]
-            self._first_columns[name] = pa.chunked_array(chunks, kind).combine_chunks()
+        self.read([name])
         return self._first_columns[name]
+
+    def read(self, names: Sequence[str]) -> None:
+        """Columns that the rows begin with, in one pass, to be had of `column` from now on."""
+        names = [name for name in names if name not in self._first_columns]
+        tables = [rows.table for rows in self.rows(names, images=False)] if names else []
+        for name in names:
+            chunks = [chunk for table in tables for chunk in table.column(name).chunks]
+            self._first_columns[name] = pa.chunked_array(chunks, self.space.schema.field(name).type).combine_chunks()
 
     def take(self, name: str, places: np.ndarray) -> pa.Array:
         """A column of some rows. Of fetched bytes no more is read."""

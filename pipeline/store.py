@@ -61,6 +61,10 @@ class Store(ABC):
         """Paths of all files below a folder, sorted; none where there is no such folder."""
 
     @abstractmethod
+    def folders(self, folder: str) -> list[str]:
+        """Paths of the folders right below one, sorted; none where there is no such folder."""
+
+    @abstractmethod
     def delete(self, folder: str) -> None:
         """Remove all files below a folder; nothing happens where there is none."""
 
@@ -177,6 +181,13 @@ class LocalStore(Store):
     def files(self, folder: str) -> list[str]:
         files = (Path(base) / name for base, _, names in os.walk(self.root / folder) for name in names)
         return sorted(file.relative_to(self.root).as_posix() for file in files)
+
+    def folders(self, folder: str) -> list[str]:
+        try:
+            with os.scandir(self.root / folder) as entries:
+                return sorted(f"{folder}/{entry.name}" for entry in entries if entry.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def delete(self, folder: str) -> None:
         if (self.root / folder).exists():

@@ -20,10 +20,13 @@ from .findings import Report
 from .gpu import Gpu, told
 from .ledger import Counts, count, write_decision
 from .measure import measure
+from .outline import Outline
 from .plan import CorpusStep, KeepStep, Plan
 from .read import save_members, with_members
 from .shard import Job, ShardView, walk
+from .sketch import Sketch
 from .store import Written, open_store
+from .summary import summarise
 from .write import Run, kept_sizes, write_file
 
 
@@ -34,6 +37,7 @@ class Swept:
     report: Report
     handed_in: Piece | None = None
     counts: Counts | None = None
+    sketch: Sketch | None = None
     files: tuple[Written, ...] = ()
 
 
@@ -66,7 +70,7 @@ def advance(
         answer = next(turn).run.remote(model, prepared)
         return lambda: told(answer)
 
-    store = open_store(out)
+    store, outline = open_store(out), Outline(plan)
     swept = []
     for job in jobs:
         report = Report()
@@ -84,7 +88,9 @@ def advance(
             assert isinstance(step, CorpusStep | KeepStep)
             swept.append(Swept(report=report, handed_in=hand_in(view, found, step)))
         else:
-            swept.append(Swept(report=report, counts=count(view, found), files=tuple(write_decision(view, found))))
+            sketch = summarise(outline, view, found, sampled=job.sampled)
+            files = tuple(write_decision(view, found))
+            swept.append(Swept(report=report, counts=count(view, found), sketch=sketch, files=files))
     return swept, time.perf_counter() - began
 
 

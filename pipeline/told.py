@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from ..operators.models.weights import ModelError
-from ..operators.source.base import SourceError
+from ..operators.source.base import ShardError, SourceError
 from .catalogue import Page
 from .crew import RunError
 from .read import CorpusError
@@ -39,7 +39,7 @@ def told() -> Iterator[None]:
     """What a user can mend is told in a line, without a traceback."""
     try:
         yield
-    except (RecipeError, SourceError, CorpusError, RunError, ModelError) as error:
+    except (RecipeError, SourceError, ShardError, CorpusError, RunError, ModelError) as error:
         fail(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

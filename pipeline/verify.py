@@ -19,10 +19,12 @@ from pydantic import ValidationError
 
 from ..operators.source.base import Shard
 from ..schemas.corpus import ERRORS, FETCHED, FOUND, MADE, Manifest, shard_name
+from ..schemas.summary import Summary
 from .read import CorpusError, known_shards
 from .recount import Recount
 from .scores import version_path
 from .store import TEMPORARY, Store, open_store
+from .summary import FILE, disagreement
 
 _LISTED = ("kept/", "dropped/", "parents/", "curated/")
 _MEASURED = {
@@ -31,7 +33,7 @@ _MEASURED = {
     "errors": tuple(ERRORS.names),
     "rows": tuple(MADE.names),
 }
-_UNLISTED = ("ranks/", "recipe.yaml", "manifest.json", "files.parquet", "report.html")
+_UNLISTED = ("ranks/", "recipe.yaml", "manifest.json", "files.parquet", FILE, "report.html")
 _DAMAGE = (OSError, pa.ArrowException, ValueError, KeyError, TypeError)  # what Arrow raises on a damaged footer
 _THREADS = 8
 _CHUNK_BYTES = 8 << 20
@@ -240,7 +242,21 @@ class _Check:
         listed = {entry["path"]: entry for entry in table.to_pylist()}
         self.unlisted(cut, files, set(listed))
         if self.unchanged(cut, listed):
+            faults = len(self.found.faults)
             self.rows(cut, manifest, set(listed), shards)
+            if f"{cut}/{FILE}" in files:  # older cuts have none
+                self.summary(f"{cut}/{FILE}", manifest if len(self.found.faults) == faults else None)
+
+    def summary(self, path: str, manifest: Manifest | None) -> None:
+        """Can summary.json be read, and does it count as a sound manifest does?"""
+        self.checked.add(path)
+        try:
+            summary = Summary.model_validate_json(self.store.read(path))
+        except ValidationError as error:
+            self.fault(path, f"cannot be read: {_first_line(error)}")
+            return
+        if manifest is not None and (wrong := disagreement(summary, manifest)):
+            self.fault(path, wrong)
 
     def unlisted(self, cut: str, files: Sequence[str], listed: set[str]) -> None:
         """A file that a reader would take for a part of the cut is a fault."""

@@ -8,7 +8,7 @@ CORPUS/
   rows/STEP-FP8/00000000.parquet        what an extractor made: a line for each child, and one for each row without any
   errors/STEP-FP8/00000000.parquet      row, class, message
   cuts/NAME-HASH8/                      one recipe's decision: recipe.yaml, ranks/, kept/, dropped/, parents/, curated/,
-                                        files.parquet, manifest.json (written last)
+                                        summary.json, files.parquet, manifest.json (written last)
   cuts/NAME.json                        which cut of that name is the newest
 
 A row has a number in its shard. After an extractor the rows are its children, in the shard of their parents, and have
@@ -114,6 +114,7 @@ class StepTotals(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     step: str
+    fingerprint: str | None = None  # what decides the numbers of an operator; None: a rule, or an older cut
     rows_in: int
     documents_in: int | None = None  # where rows are nodes: documents with a node alive
     dropped: int = 0
@@ -131,8 +132,10 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid")
     format_version: int = FORMAT_VERSION
     name: str
+    finished_at: str | None = None  # ISO 8601, UTC
     recipe_hash: str
     source_digest: str
+    source_schema: str | None = None  # what the source's rows began with, as Arrow IPC in base64; None: an older cut
     versions: dict[str, str]
     shards: int
     rows_in: int

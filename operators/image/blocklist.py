@@ -38,7 +38,7 @@ class Blocklist(RowOperator):
     )
 
     adds = (
-        field("blocked", pa.bool_(), "whether one of the lists holds the digest"),
+        field("blocked", pa.bool_(), "whether one of the lists holds the digest", sensitive="hide: true"),
         field("blocked_by", pa.string(), "name of the list and kind of digest: `iwf.txt (md5)`; null: none holds it"),
     )
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from ...schemas.fields import field
+from ...schemas.sensitive import sounds_unsafe
 from ..base import Batch, operator
 from ..models._clip_operator import LabelOperator
 from ..models.labels import read_labels
+
+SAFETY_LISTS: Final = ("laion_nsfw", "laion_underage")
 
 
 @operator
@@ -29,14 +34,25 @@ class ZeroShot(LabelOperator):
     watch: tuple[str, ...] = Field((), description="labels to count in zero_shot_watched; shipped lists have their own")
     temperature: float = Field(0.01, gt=0, description="CLIP's learned one is 0.01")
 
-    adds = (
-        field("zero_shot_label", pa.string(), "the label nearest to the image"),
-        field("zero_shot_second", pa.string(), "the label next to it"),
-        field("zero_shot_probability", pa.float32(), "probability of the nearest label", range="0 to 1"),
-        field("zero_shot_watched", pa.int8(), "how many of these two labels are watched for", range="0 to 2"),
-        field("zero_shot_watched_probability", pa.float32(), "probability of all watched labels", range="0 to 1"),
-        field("zero_shot_scores", pa.list_(pa.float32()), "cosine of the image and each label, in the list's order"),
-    )
+    @property
+    def adds(self) -> tuple[pa.Field, ...]:
+        watched = "how many of these two labels are watched for"
+        scores = "cosine of the image and each label, in the list's order"
+        sensitive = "blur: >= 1" if self._watches_for_unsafe else ""
+        return (
+            field("zero_shot_label", pa.string(), "the label nearest to the image"),
+            field("zero_shot_second", pa.string(), "the label next to it"),
+            field("zero_shot_probability", pa.float32(), "probability of the nearest label", range="0 to 1"),
+            field("zero_shot_watched", pa.int8(), watched, range="0 to 2", sensitive=sensitive),
+            field("zero_shot_watched_probability", pa.float32(), "probability of all watched labels", range="0 to 1"),
+            field("zero_shot_scores", pa.list_(pa.float32()), scores),
+        )
+
+    @cached_property
+    def _watches_for_unsafe(self) -> bool:
+        """Are pictures in which it finds what it watches for to be blurred where they are shown?"""
+        _, watched = read_labels(self.labels)
+        return self.labels in SAFETY_LISTS or any(map(sounds_unsafe, self.watch or watched))
 
     def __post_init__(self) -> None:
         super().__post_init__()

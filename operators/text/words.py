@@ -36,7 +36,13 @@ class Words(RowOperator):
     reads = ("text",)
     adds = (
         field("stop_word_ratio", pa.float64(), "stop words over words", range="0 to 1"),
-        field("flagged_word_ratio", pa.float64(), "flagged words over words", range="0 to 1"),
+        field(
+            "flagged_word_ratio",
+            pa.float64(),
+            "flagged words over words",
+            range="0 to 1",
+            sensitive="blur: > 0.01; show: null",
+        ),
         field("spatial_words", pa.int32(), "words that say where things are", unit="words", range=">= 0"),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import polars as pl
@@ -94,6 +95,15 @@ def test_top_selects_exactly_the_share(values, share):
 def test_shares_are_exact_decimals():
     found = rank(frame([float(i) for i in range(30)]), Keep.model_validate({"x": {"top": 0.1}}))
     assert found.get_column(found.columns[2]).sum() == 3  # 0.1 * 30 is 3.0000000000000004 in binary
+
+
+@pytest.mark.parametrize("rows", [0, 1, 100_000])
+def test_a_share_of_many_digits_is_taken_as_it_is_written(rows):
+    """Python writes 0.1 + 0.2 with 17 digits."""
+    frame = pl.DataFrame({"shard": [0] * rows, "row": range(rows), "key": ["k"] * rows, "x": range(rows)})
+    keep = Keep.model_validate({"x": {"top": 0.1 + 0.2}})
+    selected = rank(frame.lazy(), keep).to_series(2)
+    assert selected.sum() == math.ceil(Fraction("0.30000000000000004") * rows)
 
 
 def test_ties_go_by_key_and_groups_are_ranked_alone():

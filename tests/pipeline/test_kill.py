@@ -57,6 +57,10 @@ def curated(result: dict[str, object]) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(str(result["cut"]), "curated").iterdir()}
 
 
+def summary(result: dict[str, object]) -> bytes:
+    return Path(str(result["cut"]), "summary.json").read_bytes()
+
+
 def kill_and_run_again(folder: Path, kills: int, pictures: int, env: dict[str, str]) -> None:
     (folder / "r.yaml").write_text(RECIPE)
     write_folder(folder / "photos", pictures)
@@ -78,6 +82,7 @@ def kill_and_run_again(folder: Path, kills: int, pictures: int, env: dict[str, s
     assert killed, "every run ended before its moment"
     again = finish(folder, out, env)
     assert curated(again) == curated(expected)
+    assert summary(again) == summary(expected)
     same = ("rows_in", "kept", "dropped", "errors")
     assert [again[key] for key in same] == [expected[key] for key in same]
     assert verify_corpus(str(out)).faults == []

@@ -316,6 +316,7 @@ def test_any_number_of_workers_gives_the_same_bytes(tmp_path, slots, monkeypatch
     other = run(made, folder, out=tmp_path / "other")
     assert files(f"{other.cut}/curated") == files(f"{reference.cut}/curated")
     assert len(files(f"{other.cut}/curated")) == -(-reference.kept // 100)
+    assert Path(other.cut, "summary.json").read_bytes() == Path(reference.cut, "summary.json").read_bytes()
 
 
 def test_no_write_decides_and_a_later_run_writes(tmp_path):

@@ -1,0 +1,1 @@
+"""Inspect a corpus folder: what stayed, what went and why, and what other bounds would keep. Reads; never measures."""

@@ -8,10 +8,15 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from ..operators.source.base import ShardError, SourceError
 from . import models
 from .catalogue import operator_page, operators_table, recipe_page, recipes_table
+from .funnel import Funnel
+from .inspect.cli import add_to as add_inspect_to
 from .lm.cli import app as lm_app
 from .progress import Terminal
+from .read import CorpusError
+from .recipe_file import RecipeError
 from .told import FAULTY, INCOMPLETE, JsonOpt, fail, given, print_json, show_page, told
 
 app = typer.Typer(
@@ -72,7 +77,7 @@ def run(
     ] = 1800.0,
     as_json: JsonOpt = False,
 ) -> None:
-    """Run a recipe: measure what is missing, decide, write the curated shards, print the funnel.
+    """Run a recipe: measure what is missing, decide, write the curated shards and a report, print the funnel.
 
     Exit code 0: done; 2: the recipe, the input or the corpus folder has a fault; 3: some shards could not be read
     (the rest is done); 130: stopped by Ctrl-C, to be continued by the same command.
@@ -94,8 +99,9 @@ def run(
                 deadline_s=deadline,
                 progress=progress,
             )
+    report = _report(funnel)
     if as_json:
-        print_json(funnel.as_dict())
+        print_json({**funnel.as_dict(), "report": report})
     else:
         console = Console(highlight=False, soft_wrap=True)
         console.print(funnel.table())
@@ -104,10 +110,26 @@ def run(
         for reason in [] if funnel.kept else why_nothing(funnel):
             console.print(f"nothing was kept; dropped by {reason}", markup=False)
         console.print(f"cut: {funnel.cut}", markup=False)
+        if report is not None:
+            console.print(f"report: {report}", markup=False)
     for place, why in funnel.unreadable.items():
         print(f"cupel: incomplete: {place}: {why}", file=sys.stderr)
     if funnel.unreadable:
         raise typer.Exit(INCOMPLETE)
+
+
+def _report(funnel: Funnel) -> str | None:
+    """Where the cut's report lies, written if it is not there. The run is done: what goes wrong here is only told."""
+    from .inspect.report import NAME, write_report
+    from .store import open_store
+
+    try:
+        if open_store(funnel.cut).exists(NAME):
+            return f"{funnel.cut}/{NAME}"
+        return write_report(funnel.cut)
+    except (CorpusError, RecipeError, SourceError, ShardError, OSError) as error:
+        print(f"cupel: the report could not be written: {error}", file=sys.stderr)
+        return None
 
 
 @app.command()
@@ -136,6 +158,9 @@ def check(
         with Terminal() as progress:
             plan = check_recipe(recipe, input, out=out, sample=sample, ray_address=ray_address, progress=progress)
     print_json(plan.as_dict()) if as_json else Console(highlight=False).print(plan.table())
+
+
+add_inspect_to(app)
 
 
 @app.command()

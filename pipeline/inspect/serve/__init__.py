@@ -1,0 +1,1 @@
+"""The live page of `cupel inspect`: loopback only, behind a token, read-only."""

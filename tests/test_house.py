@@ -84,6 +84,8 @@ def test_folders_know_only_what_they_may(path):
     assert mine <= allowed.get(path.parts[0], {"schemas", "operators", "pipeline"})
     assert path.parts[0] == "pipeline" or not any(name.split(".")[0] == "ray" for name in known)
     assert not {"pickle", "cloudpickle", "dill", "marshal"} & {name.split(".")[0] for name in known}
+    inspects = {name for name in known if name.startswith("cupel.pipeline.inspect")}
+    assert not inspects or path.parts[1] == "inspect" or path == Path("pipeline/cli.py"), "it only looks on"
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,7 @@ def test_the_wheel_holds_the_code_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
         (top,) = (archive.read(name).decode().split() for name in archive.namelist() if name.endswith("top_level.txt"))
-    wanted = {f"cupel/{path.as_posix()}" for path in ours(".py", ".yaml", ".txt")}
+    wanted = {f"cupel/{path.as_posix()}" for path in ours(".py", ".yaml", ".txt", ".html", ".css", ".js", ".svg")}
     shipped = [path for name in ("cupel_tiny", "cupel_en") for path in (ROOT / "operators/models" / name).iterdir()]
     wanted |= {f"cupel/{path.relative_to(ROOT).as_posix()}" for path in shipped}
     assert held == wanted | {"cupel/__init__.py", "cupel/__main__.py", "cupel/py.typed"}

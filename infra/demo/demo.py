@@ -25,7 +25,7 @@ from web import HOST, Web
 from web_store import kept_web
 from web_truth import Truth
 
-from cupel import Funnel, run
+from cupel import Funnel, run, write_report
 from cupel.pipeline.cluster import ray_session
 
 HERE: Final = Path(__file__).parent
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not any(funnel.measured_rows.values()):
                 console.print("Nothing was fetched or measured again: all was there from an earlier run.")
             SHOWN[extractor](console, truth, Cut(options.out / "corpus", Path(funnel.cut), extractor))
+            console.print(f"Report: {_shown(Path(write_report(funnel.cut)))}", markup=False, soft_wrap=True)
     show_next(console, options.out)
 
 
@@ -138,6 +139,7 @@ Look at
 Try
   sed 's/max_distance: 4/max_distance: 8/' {recipe} > {mine}
   {cupel} run {mine} {_shown(out / "sites.txt")} --out {corpus}    # a new cut; nothing is fetched again
+  {cupel} inspect {corpus}    # both cuts in your browser: what went and why, and thresholds to move
   {cupel} verify {corpus}    # checksums, and rows in = kept + dropped
   {cupel} operators    # what else can be measured""",
         markup=False,

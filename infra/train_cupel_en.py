@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("--evaluate", action="store_true", help="only measure the model")
     options = parser.parse_args()
     if not options.evaluate:
-        from cupel.pipeline.lm import train
+        from cupel.pipeline.lm.trainer import train
 
         options.work.mkdir(parents=True, exist_ok=True)
         files = gather(options.work, options.data)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import ray
 
-from .crew import RunError
+from .read import RunError
 
 KNOCK_S = 10.0
 

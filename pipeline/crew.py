@@ -29,6 +29,7 @@ from ..operators.models.weights import ModelError
 from ..operators.source.base import Shard, ShardError
 from .call import ContractError, SetupError
 from .plan import Plan
+from .read import RunError
 from .shard import Careful, Job, crumb_path
 from .store import DiskFullError, Store
 
@@ -42,10 +43,6 @@ DEATHS = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, ObjectLostError, 
 
 R = TypeVar("R")
 T = TypeVar("T")
-
-
-class RunError(Exception):
-    """The run cannot go on: a full disk, an operator that breaks its contract, an unknown failure."""
 
 
 class WorkerDiedError(RunError):

@@ -9,9 +9,10 @@ import numpy as np
 import ray
 
 from ..operators.source.base import Shard, Source
-from .crew import Crew, RunError, result_of, shard_title
+from .crew import Crew, result_of, shard_title
 from .plan import Plan
 from .progress import Reporter
+from .read import RunError
 from .shard import Job
 from .store import Store, Written
 from .tasks import weigh, write_curated

@@ -46,6 +46,10 @@ class CorpusError(Exception):
     """The output folder cannot be used for this input."""
 
 
+class RunError(Exception):
+    """The run cannot go on: a full disk, an operator that breaks its contract, an unknown failure."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShardList:
     """What the corpus reads."""

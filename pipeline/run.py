@@ -32,7 +32,7 @@ from ..schemas.corpus import FILES, Manifest
 from ..schemas.recipe import Read, Recipe
 from .budgets import ClusterBudgets, connect
 from .cluster import ray_session
-from .crew import Crew, Done, RunError, WorkerDiedError, result_of, shard_title
+from .crew import Crew, Done, WorkerDiedError, result_of, shard_title
 from .curate import Curator
 from .cut import funnel_of, made_already, manifest_of, note_retry, source_digest
 from .exchange import barrier_done
@@ -43,6 +43,7 @@ from .plan import CorpusStep, KeepStep, Plan, RowStep
 from .planner import check_operators, make_plan
 from .progress import Reporter, Silent
 from .read import (
+    RunError,
     ShardList,
     check_claim,
     claim,

@@ -15,8 +15,7 @@ from rich.console import Console
 from ..operators.models.weights import ModelError
 from ..operators.source.base import ShardError, SourceError
 from .catalogue import Page
-from .crew import RunError
-from .read import CorpusError
+from .read import CorpusError, RunError
 from .recipe_file import RecipeError
 
 FAULTY: Final = 1  # exit codes

@@ -81,7 +81,7 @@ def watch(peaks: dict[int, float], stop: threading.Event) -> None:
 
 def measure(words: int, vocabulary: int, order: int) -> None:
     """In a process of its own: train once, print what it took."""
-    from cupel.pipeline.lm import train
+    from cupel.pipeline.lm.trainer import train
 
     peaks: dict[int, float] = {}
     stop = threading.Event()

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..crew import RunError
+from ..read import RunError
 
 PART_BYTES: Final = 64 << 20  # what one task reads
 CHUNK_BYTES: Final = 8 << 20  # what it holds at a time

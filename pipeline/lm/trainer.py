@@ -25,8 +25,8 @@ from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
 from ...operators.text._normalise import NORMALISERS
 from ..cluster import ray_session
-from ..crew import RunError
 from ..progress import Reporter, Silent
+from ..read import RunError
 from . import arpa, count, estimate, texts
 
 MAX_ORDER: Final = 6  # KenLM's

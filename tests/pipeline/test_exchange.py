@@ -13,8 +13,8 @@ from drawing import write_jsonl
 
 from cupel import Recipe, RecipeError, run
 from cupel.operators.frames import Frames, InHand
-from cupel.pipeline.crew import RunError
 from cupel.pipeline.exchange import OnWorkers
+from cupel.pipeline.read import RunError
 from cupel.pipeline.run import Engine
 
 pytestmark = pytest.mark.usefixtures("ray_session")

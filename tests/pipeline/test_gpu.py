@@ -16,8 +16,8 @@ from small_clip import make_clip, make_head, weights_of
 
 from cupel import Recipe, run
 from cupel.operators.base import Batch, Model
-from cupel.pipeline.crew import RunError
 from cupel.pipeline.gpu import TOGETHER, GpuWorker
+from cupel.pipeline.read import RunError
 
 BATCHES: list[int] = []
 

@@ -18,8 +18,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cupel.operators.text.perplexity import load
-from cupel.pipeline.lm import TrainError, texts, train, trainer
+from cupel.pipeline.lm import texts, trainer
 from cupel.pipeline.lm.cli import app
+from cupel.pipeline.lm.trainer import TrainError, train
 
 LMPLZ = Path(__file__).parent / "lmplz"  # lmplz -o 3 --discount_fallback; -o 4 --prune 0 1 2 --discount_fallback
 TEXT = LMPLZ / "text.txt"

@@ -16,8 +16,8 @@ from drawing import encoded, picture, write_folder, write_jsonl
 
 from cupel import Recipe, RecipeError, run
 from cupel.operators.source.base import SourceError
-from cupel.pipeline.crew import RunError, WorkerDiedError, result_of
-from cupel.pipeline.read import CorpusError
+from cupel.pipeline.crew import WorkerDiedError, result_of
+from cupel.pipeline.read import CorpusError, RunError
 from cupel.pipeline.run import Engine
 from cupel.pipeline.verify import verify_corpus
 

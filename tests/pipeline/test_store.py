@@ -19,7 +19,7 @@ import pytest
 from drawing import write_folder
 
 from cupel import Recipe, run
-from cupel.pipeline.crew import RunError
+from cupel.pipeline.read import RunError
 from cupel.pipeline.store import TEMPORARY, DiskFullError, open_store
 from cupel.pipeline.verify import verify_corpus
 

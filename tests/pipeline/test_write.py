@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from cupel import Recipe, run
 from cupel.operators.source.images import PieceImages
 from cupel.operators.source.parquet import ColumnImages
-from cupel.pipeline.crew import RunError
 from cupel.pipeline.curate import Curator
+from cupel.pipeline.read import RunError
 from cupel.pipeline.row_groups import ROW_BYTES, RowGroups
 from cupel.pipeline.write import Run, kept_sizes, pack
 from cupel.schemas.fields import field

@@ -95,6 +95,7 @@ def test_keys_move_a_bound_and_the_recipe_keeps_exactly_what_was_shown(pairs, wi
         assert download.value.suggested_filename == "moved.yaml"
         download.value.save_as(tmp_path / "moved.yaml")
         visit.downloads.clear()
+    assert "share: 0.55" in (tmp_path / "moved.yaml").read_text()
     assert kept_by_run(tmp_path / "moved.yaml", pairs.corpus, tmp_path / "copy") == now
 
 

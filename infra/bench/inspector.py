@@ -33,7 +33,7 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urljoin
 
 from _million import BOUNDS, scored_corpus
 
@@ -72,9 +72,11 @@ def main() -> None:
     print(f"{options.rows:,} rows, {len(BOUNDS)} scores; {cores} cores, {os.getloadavg()[0]:.1f} of them busy before\n")
     print(f"{'':46}{'seconds':>9}{'95 %':>8}{'CPU s':>8}{'limit':>8}{'ratio':>8}")
     with server(corpus) as site:
-        page = site.first_page()
+        cut = site.first_page()
         tell("start of the process to the first page", [site.since_start()], FIRST_PAGE_S)
-        look_around(site, page)
+        site.complete(site.get(cut)[0])
+        tell("    and from there to the cut's overview", [site.since_start()], FIRST_PAGE_S)
+        look_around(site, cut)
         peak = site.peak_gb()
     in_browser(corpus)
     print(f"\nhighest memory of the server: {peak:.2f} GB, {peak / MEMORY_GB:.2f} of the limit")
@@ -143,12 +145,11 @@ class Site:
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
 
     def first_page(self) -> str:
-        """What the printed address leads to, and the newest cut's page, both complete; the path of this."""
+        """What the printed address leads to, complete; the path of the newest cut, which it names."""
         html, _ = self.get(self.address)
         self.complete(html)
         cut = re.search(r'href="(/cut/[^/"?]+)', html)
         assert cut, "the first page names no cut"
-        self.complete(self.get(cut.group(1))[0])
         return cut.group(1)
 
     def get(self, path: str) -> tuple[str, Took]:
@@ -198,9 +199,10 @@ def in_browser(corpus: Path) -> None:
         page = browser.new_page()
         with server(corpus) as site:
             page.goto(site.address)
-            if not urlsplit(page.url).path.startswith("/cut/"):
-                page.goto(urljoin(site.address, str(page.locator("a[href^='/cut/']").first.get_attribute("href"))))
             tell("the first page in Chromium, until `load`", [site.since_start()], FIRST_PAGE_S)
+            page.locator("a[href^='/cut/']").first.click()
+            page.wait_for_load_state()
+            tell("    and from there to the cut's overview", [site.since_start()], FIRST_PAGE_S)
         browser.close()
 
 

@@ -61,16 +61,18 @@ def drawn_report(drawn_corpus) -> str:
 
 
 def copied(corpus: Path, to: Path) -> Path:
-    """A corpus of one's own, to be damaged; its one cut's folder."""
+    """A corpus of one's own, to be damaged; its latest cut's folder."""
     shutil.copytree(corpus, to)
-    return next(path for path in (to / "cuts").iterdir() if path.is_dir())
+    (cut,) = (to / "cuts").glob("drawn-*")
+    return cut
 
 
 def example_of(corpus: Path, name: str) -> Example:
     """The row of an image file."""
-    rows = pq.read_table(next((corpus / "cuts").glob("*-*")) / "files.parquet").column("path").to_pylist()
+    (cut,) = (corpus / "cuts").glob("drawn-*")
+    rows = pq.read_table(cut / "files.parquet").column("path").to_pylist()
     for path in (path for path in rows if path.startswith(("kept/", "dropped/"))):
-        table = pq.read_table(next((corpus / "cuts").glob("*-*")) / path)
+        table = pq.read_table(cut / path)
         for row, key in zip(table.column("row").to_pylist(), table.column("key").to_pylist(), strict=True):
             if key.endswith(name):
                 return Example(space=0, shard=int(Path(path).stem), row=row)

@@ -16,12 +16,12 @@ from typing import Any
 import polars as pl
 
 from ...operators.registry import did_you_mean
+from ..rates import Counts, Quality, Stratum, quality, weighted_quality
 from ..read import CorpusError
 from .fates import Exit, exits_of
 from .judged import Judged, judged_in, read_labels
 from .labels import frame_name
 from .opened import OpenedCut
-from .rates import Counts, Quality, Stratum, quality, weighted_quality
 
 
 @dataclass(frozen=True, kw_only=True)

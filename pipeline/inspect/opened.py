@@ -5,7 +5,6 @@ Nothing is measured. The plan is made with the fingerprints that the cut recorde
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,10 +17,11 @@ from pydantic import ValidationError
 from ...operators.registry import did_you_mean
 from ...operators.source import open_source
 from ...operators.source.base import Rows, Scan, Shard, ShardError, Source, SourceError
-from ...schemas.corpus import Manifest, shard_name
+from ...schemas.corpus import shard_name
 from ...schemas.recipe import Recipe
 from ...schemas.summary import Summary
 from ..children import ChildView
+from ..cuts import CutEntry, list_cuts, newest_cut
 from ..keep import Mask, rules_of
 from ..plan import KeepStep, Plan, RowStep
 from ..planner import make_plan
@@ -31,43 +31,6 @@ from ..shard import Job, ShardView, Walk
 from ..store import Store, open_store
 
 _WHY = ("dropped_by", "column", "rule")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CutEntry:
-    """A finished cut of a corpus. Of cuts with one name, the one that was made last is `newest`."""
-
-    folder: str  # cuts/NAME-HASH8
-    manifest: Manifest
-    newest: bool
-
-    @property
-    def title(self) -> str:
-        """The folder's own name."""
-        return self.folder.rpartition("/")[2]
-
-
-def list_cuts(store: Store) -> list[CutEntry]:
-    """The finished cuts of a corpus, the newest first; those from before cuts had a date come last.
-
-    A cut whose manifest is damaged is left out: `cupel verify` tells of it.
-    """
-    found = [entry for folder in store.folders("cuts") if (entry := _entry(store, folder)) is not None]
-    found.sort(key=lambda cut: (cut.newest, cut.folder), reverse=True)
-    return sorted(found, key=lambda cut: cut.manifest.finished_at or "", reverse=True)
-
-
-def _entry(store: Store, folder: str) -> CutEntry | None:
-    """A cut, if it is finished and whole."""
-    try:
-        manifest = Manifest.model_validate_json(store.read(f"{folder}/manifest.json"))
-    except (FileNotFoundError, ValidationError):
-        return None
-    try:
-        newest = json.loads(store.read(f"cuts/{manifest.name}.json"))["cut"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        newest = None
-    return CutEntry(folder=folder, manifest=manifest, newest=folder == f"cuts/{newest}")
 
 
 def open_cut(place: str | Store, cut: str | None = None) -> OpenedCut:
@@ -85,10 +48,7 @@ def open_cut(place: str | Store, cut: str | None = None) -> OpenedCut:
         return open_cut(around, name)
     if not store.exists("corpus.json"):
         raise CorpusError(f"{store.uri} is neither a corpus folder nor a finished cut")
-    cuts = list_cuts(store)
-    if not cuts:
-        raise CorpusError(f"{store.uri} has no finished cut; `cupel run` makes one")
-    return OpenedCut(store, _chosen(cuts, cut) if cut is not None else cuts[0])
+    return OpenedCut(store, newest_cut(store) if cut is None else _chosen(list_cuts(store), cut))
 
 
 def _chosen(cuts: Sequence[CutEntry], name: str) -> CutEntry:

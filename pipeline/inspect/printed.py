@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ...schemas.summary import Values
+from ..cuts import CutEntry
 from ..funnel import Funnel
+from ..rates import Rate
 from .audit import Audit, Audited
 from .buckets import Buckets
 from .diff import Compared, CutDiff
 from .lost import Gone
-from .opened import CutEntry
-from .rates import Rate
 from .stats import SHARES, VALUES, Score, Stats, quantiles_of
 from .story import Cell, StepStory, Story
 from .terminal import DROPPED, KEPT, beside, figure, histogram, line

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from ...rates import Counts, Rate, Stratum, weighted_quality
 from ...read import CorpusError
 from ..fates import path_of
 from ..labels import Label, Labels, Verdict, now
 from ..pictures import Pictures
-from ..rates import Counts, Rate, Stratum, weighted_quality
 from ..rows import CutRows
 from .browse import shelf
 from .cells import Cells

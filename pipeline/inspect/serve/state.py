@@ -14,7 +14,8 @@ from typing import Any, TypeVar, cast
 
 from starlette.exceptions import HTTPException
 
-from ..opened import CutEntry, OpenedCut, list_cuts, open_cut
+from ...cuts import CutEntry, list_cuts
+from ..opened import OpenedCut, open_cut
 from ..pictures import Pictures
 from ..rows import CutRows, load_rows
 

@@ -20,7 +20,7 @@ from cupel.pipeline.inspect.audit import Audit, Audited, audit
 from cupel.pipeline.inspect.fates import Fates, path_of
 from cupel.pipeline.inspect.labels import Label, Labels, frame_name
 from cupel.pipeline.inspect.opened import OpenedCut, open_cut
-from cupel.pipeline.inspect.rates import wilson
+from cupel.pipeline.rates import wilson
 from cupel.pipeline.read import CorpusError
 
 

@@ -12,7 +12,8 @@ from drawing import write_folder, write_jsonl
 
 from cupel import Recipe, run
 from cupel.operators.source.base import ShardError
-from cupel.pipeline.inspect.opened import list_cuts, open_cut
+from cupel.pipeline.cuts import list_cuts
+from cupel.pipeline.inspect.opened import open_cut
 from cupel.pipeline.inspect.rows import load_rows
 from cupel.pipeline.inspect.whatif import WhatIf
 from cupel.pipeline.read import CorpusError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binomtest
 
-from cupel.pipeline.inspect.rates import Counts, Stratum, quality, weighted_quality, wilson
+from cupel.pipeline.rates import Counts, Stratum, quality, weighted_quality, wilson
 
 
 @pytest.mark.parametrize(

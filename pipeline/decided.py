@@ -14,7 +14,7 @@ from ..schemas.recipe import Ranked
 from .children import ChildView
 from .frequent import Coded, Counted, Frequent
 from .grouped import Grouped
-from .keep import Mask, rank_name
+from .keep import Mask, adaptive_name, rank_name
 from .outline import BoundAt, Column, Outline, RuleAt
 from .picks import Pick, Picks, least
 from .plan import RowStep
@@ -138,8 +138,9 @@ class Decided:
         there = np.isfinite(values)
         if not there.all():
             rows, values = rows[there], values[there]
-        if isinstance(bound.limit, Ranked):
-            name = rank_name(bound.column, bound.side, bound.limit)
+        if bound.limit is None or isinstance(bound.limit, Ranked):
+            ranked = bound.limit
+            name = rank_name(bound.column, bound.side, ranked) if ranked else adaptive_name(bound.column)
             return self._beside_rank(bound, rows, values, selected(self.view.ranks(bound.step))[name][rows])
         limit = _as_compared(bound.limit, self.view.column(bound.read).type)
         above = values >= limit if bound.side == "min" else values > limit
@@ -151,7 +152,7 @@ class Decided:
     def _beside_rank(self, bound: BoundAt, rows: np.ndarray, values: np.ndarray, chosen: Mask) -> Beside:
         """The lowest of those above and the highest of those below, wherever the ranking cuts."""
         ends = values[chosen]
-        above = chosen if bound.side == "top" else ~chosen
+        above = ~chosen if bound.side == "bottom" else chosen
         return Beside(
             below=self.picks(rows[~above], NEAR_EXAMPLES, -values[~above]),
             above=self.picks(rows[above], NEAR_EXAMPLES, values[above]),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
+from pydantic import TypeAdapter
 
 from ..operators.frames import (
     PART_BYTES,
@@ -34,13 +35,15 @@ from ..operators.frames import (
     perform,
 )
 from ..operators.source.base import Shard
-from ..schemas.corpus import ROW, shard_name
-from .keep import rank, ranked_bounds
+from ..schemas.corpus import ROW, Fitted, shard_name
+from .keep import adaptive_columns, columns_at_barrier, fit, rank
 from .plan import CorpusStep, KeepStep, Plan
 from .shard import ShardView, Walk, rank_folder
 from .store import Store, open_store
 
 BY_SHARD = Order(columns=("shard", "row"), descending=(False, False))
+_FITTED = TypeAdapter(dict[str, Fitted])
+_FITTED_KEY = b"fitted"  # in the metadata of a keep's findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,8 +160,8 @@ def _of_documents(view: ShardView, found: Walk, step: CorpusStep | KeepStep, the
     assert view.documents is not None
     reads = {"key": "key", **step.reads}
     if isinstance(step, KeepStep):  # its other bounds may be about nodes
-        ranked = {name for column, _, bound in ranked_bounds(step.keep) for name in (column, bound.by)}
-        reads = {asked: name for asked, name in reads.items() if asked == "key" or asked in ranked}
+        ranked = ("key", *columns_at_barrier(step.keep))
+        reads = {asked: name for asked, name in reads.items() if asked in ranked}
     columns = {}
     for asked, name in reads.items():
         if asked == "text" and isinstance(step, CorpusStep) and name in (view.space.nodes or ()):
@@ -185,12 +188,28 @@ def run_barrier(
     exchange = InMemory(part_bytes) if few else OnWorkers(store.uri, folder, part_bytes)
     rows = Frames(exchange, bagged(pieces, part_bytes))
     try:
-        found = step.operator(rows) if isinstance(step, CorpusStep) else rank(rows.collect().lazy(), step.keep)
+        fitted: dict[str, Fitted] = {}
+        if isinstance(step, CorpusStep):
+            found = step.operator(rows)
+        else:
+            frame = rows.collect()
+            fitted = fit(frame, step.keep)
+            found = rank(frame.lazy(), step.keep, fitted)
         if isinstance(found, pl.DataFrame):
             found = InMemory().frames(found)
-        _publish(plan, store, step, shards, found)
+        _publish(plan, store, step, shards, found, fitted)
     finally:
         store.delete(folder)
+
+
+def fitted_in(plan: Plan, store: Store, shards: Sequence[Shard]) -> dict[str, dict[str, Fitted]]:
+    """Label of a keep -> column -> what its `adaptive` has found; every shard's file says it."""
+    found = {}
+    for step in plan.steps:
+        if isinstance(step, KeepStep) and adaptive_columns(step.keep) and shards:
+            metadata = store.table(_findings(plan, step, shards[0].id), columns=[]).schema.metadata
+            found[step.label] = _FITTED.validate_json(metadata[_FITTED_KEY])
+    return found
 
 
 def barrier_done(plan: Plan, store: Store, step: CorpusStep | KeepStep, shards: Sequence[Shard]) -> bool:
@@ -214,7 +233,14 @@ def _findings(plan: Plan, step: CorpusStep | KeepStep, shard: int) -> str:
     return f"{plan.cut}/ranks/{rank_folder(step)}/{shard_name(shard)}.parquet"
 
 
-def _publish(plan: Plan, store: Store, step: CorpusStep | KeepStep, shards: Sequence[Shard], found: Frames) -> None:
+def _publish(
+    plan: Plan,
+    store: Store,
+    step: CorpusStep | KeepStep,
+    shards: Sequence[Shard],
+    found: Frames,
+    fitted: Mapping[str, Fitted],
+) -> None:
     """One file of findings per shard, an empty one where there are none, columns under the recipe's names."""
     ids = [shard.id for shard in shards]
     groups = np.array_split(np.array(ids), min(len(ids), max(1, found.bytes // found.exchange.part_bytes)))
@@ -225,11 +251,17 @@ def _publish(plan: Plan, store: Store, step: CorpusStep | KeepStep, shards: Sequ
         bounds = bounds.with_columns(row=pl.lit(0, pl.Int32))
         found = found.cut(ByRange(order=BY_SHARD, bounds=bounds))
     listed = found.exchange.frames(*(pl.DataFrame({"shard": group}, schema={"shard": pl.Int32}) for group in groups))
-    found.map(functools.partial(_write_findings, plan, store.uri, step), listed)
+    about = {_FITTED_KEY: _FITTED.dump_json(dict(fitted))} if fitted else None
+    found.map(functools.partial(_write_findings, plan, store.uri, step, about), listed)
 
 
 def _write_findings(
-    plan: Plan, uri: str, step: CorpusStep | KeepStep, found: pl.DataFrame, shards: pl.DataFrame
+    plan: Plan,
+    uri: str,
+    step: CorpusStep | KeepStep,
+    about: Mapping[bytes, bytes] | None,
+    found: pl.DataFrame,
+    shards: pl.DataFrame,
 ) -> pl.DataFrame:
     """The files of some shards, whose findings these are; gives nothing."""
     if isinstance(step, CorpusStep):
@@ -237,7 +269,7 @@ def _write_findings(
         found = found.rename({old: new for old, new in step.names.items() if old != new})
     else:
         fields = [pa.field(name, pa.bool_()) for name in found.columns if name not in ("shard", "row")]
-    schema = pa.schema([ROW, *fields])
+    schema = pa.schema([ROW, *fields], metadata=about)
     found = BY_SHARD.sort(found).select("shard", *schema.names)
     ids = shards["shard"].to_list()
     bounds = found["shard"].search_sorted(pl.Series([*ids, 2**31 - 1], dtype=pl.Int32)).to_list()

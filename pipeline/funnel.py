@@ -55,6 +55,12 @@ class Funnel:
         return self.manifest.made
 
     @property
+    def fitted(self) -> dict[str, dict[str, dict[str, object]]]:
+        """step -> column -> where its `adaptive` drew the line, and by what."""
+        lines = (line for line in self.steps if line.fitted)
+        return {line.step: {column: found.model_dump() for column, found in line.fitted.items()} for line in lines}
+
+    @property
     def errors(self) -> dict[str, int]:
         """class -> rows that could not be measured by some step."""
         return self.manifest.errors
@@ -78,6 +84,7 @@ class Funnel:
             **({"documents": self.documents} if self.documents is not None else {}),
             "dropped": self.dropped,
             "made": self.made,
+            **({"fitted": self.fitted} if self.fitted else {}),
             "errors": self.errors,
             "measured_rows": self.measured_rows,
             "seconds": self.seconds,
@@ -113,13 +120,18 @@ class Funnel:
         whole = [self.rows_in, *self.made.values()][-1]
         return f"{self.kept / whole:.1%}" if whole else ""
 
+    def _fitted(self) -> Text | None:
+        """Where an `adaptive` drew its line, each on a line; None: there is none."""
+        fitted = [(column, found) for line in self.steps for column, found in line.fitted.items()]
+        return Text("\n".join(f"{column} adaptive: {found.text}" for column, found in fitted)) if fitted else None
+
     def table(self) -> Table:
         """For rich."""
         made = "".join(f"{rows:,} made by {step}, " for step, rows in self.made.items())
         of_documents = f" in {self.documents:,} documents" if self.documents is not None else ""
         title = f"{self.manifest.name}: {self.rows_in:,} rows in, {made}{self.kept:,} kept{of_documents}"
         head, *lines, last = self._rows()
-        table = Table(title=title, title_justify="left")
+        table = Table(title=title, title_justify="left", caption=self._fitted(), caption_justify="left")
         for name in head:
             table.add_column(name, justify="left" if name == "step" else "right")
         for line in lines:
@@ -137,7 +149,9 @@ class Funnel:
         head, *lines = self._rows()
         cells = "".join(f"<th>{name}</th>" for name in head)
         rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
-        return f"<table><caption>{html.escape(self.manifest.name)}</caption><tr>{cells}</tr>{rows}</table>"
+        fitted = self._fitted()
+        below = f"<p>{html.escape(fitted.plain)}</p>" if fitted is not None else ""
+        return f"<table><caption>{html.escape(self.manifest.name)}</caption><tr>{cells}</tr>{rows}</table>{below}"
 
 
 def why_nothing(funnel: Funnel) -> list[str]:

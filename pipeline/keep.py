@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
 
+from ..schemas.corpus import Fitted
 from ..schemas.recipe import Bound, Keep, Ranked, Scalar
+from .mixture import adapt, as_floats, stays
 
 Mask = np.ndarray  # bool, one per row
 
@@ -62,10 +64,10 @@ def decide(
 ) -> Verdict:
     """Evaluate a keep on the rows alive.
 
-    `columns` are the values, one per row; `ranks` holds, for each `top` and `bottom`, which rows it selects (see
-    `rank_name`). Rows that are not alive neither stay nor are blamed. A bound on a column that texts have is nothing to
-    images, and the other way round. `on: document` drops all nodes of a document where one fails, by the rule that this
-    one failed.
+    `columns` are the values, one per row; `ranks` holds, for each `top`, `bottom` and `adaptive`, which rows it selects
+    (see `rank_name` and `adaptive_name`). Rows that are not alive neither stay nor are blamed. A bound on a column that
+    texts have is nothing to images, and the other way round. `on: document` drops all nodes of a document where one
+    fails, by the rule that this one failed.
     """
     stays = alive.copy()
     blame = np.full(len(alive), -1, np.int16)
@@ -103,28 +105,53 @@ def rank_name(column: str, side: str, ranked: Ranked) -> str:
     return f"{side}({column}, {ranked.share:g}{by})"
 
 
+def adaptive_name(column: str) -> str:
+    """The same of what `adaptive` selects."""
+    return f"adaptive({column})"
+
+
+def _options(keep: Keep) -> Iterator[tuple[str, Bound]]:
+    """(column, bound), those of the alternatives included."""
+    for option in (keep.bounds, *keep.any):
+        yield from option.items()
+
+
 def ranked_bounds(keep: Keep) -> Iterator[tuple[str, str, Ranked]]:
     """(column, side, rank) of every `top` and `bottom`."""
-    options = [keep.bounds, *keep.any]
-    for column, bound in ((column, bound) for option in options for column, bound in option.items()):
+    for column, bound in _options(keep):
         for side, ranked in (("top", bound.top), ("bottom", bound.bottom)):
             if ranked is not None:
                 yield column, side, ranked
 
 
-def rank(rows: pl.LazyFrame, keep: Keep) -> pl.DataFrame:
-    """shard, row and, for each `top` and `bottom`, whether it selects the row.
+def adaptive_columns(keep: Keep) -> tuple[str, ...]:
+    """The columns with an `adaptive`."""
+    return tuple(dict.fromkeys(column for column, bound in _options(keep) if bound.adaptive))
+
+
+def columns_at_barrier(keep: Keep) -> tuple[str, ...]:
+    """What must be known of all the rows alive: the columns of `top`, `bottom` and `adaptive`, and those ranked by."""
+    ranked = (name for column, _, ranked in ranked_bounds(keep) for name in (column, ranked.by) if name)
+    return tuple(dict.fromkeys([*ranked, *adaptive_columns(keep)]))
+
+
+def fit(rows: pl.DataFrame, keep: Keep) -> dict[str, Fitted]:
+    """column -> what `adaptive` finds in its values."""
+    return {column: adapt(as_floats(rows[column])) for column in adaptive_columns(keep)}
+
+
+def rank(rows: pl.LazyFrame, keep: Keep, fitted: Mapping[str, Fitted] | None = None) -> pl.DataFrame:
+    """shard, row and, for each `top`, `bottom` and `adaptive`, whether it selects the row.
 
     The best ceil(share x n) of the n rows with a value are selected, within each group where `by` is given; ties go by
-    key, then identity, so the number is exact. Nulls and NaN take no part.
+    key, then identity, so the number is exact. Nulls and NaN take no part. `fitted` is what `fit` has found in these
+    very rows, where that was asked.
     """
-    bounds = list(ranked_bounds(keep))
-    used = dict.fromkeys(name for column, _, ranked in bounds for name in (column, ranked.by) if name)
-    frame = rows.select("shard", "row", "key", *used).collect()
-    return frame.select("shard", "row").with_columns(
-        pl.Series(rank_name(column, side, ranked), _select(frame, column, side, ranked))
-        for column, side, ranked in bounds
-    )
+    frame = rows.select("shard", "row", "key", *columns_at_barrier(keep)).collect()
+    fitted = fit(frame, keep) if fitted is None else fitted
+    ranks = {rank_name(*bound): _select(frame, *bound) for bound in ranked_bounds(keep)}
+    ranks |= {adaptive_name(column): stays(as_floats(frame[column]), found) for column, found in fitted.items()}
+    return frame.select("shard", "row").with_columns(pl.Series(name, mask) for name, mask in ranks.items())
 
 
 def _select(frame: pl.DataFrame, column: str, side: str, ranked: Ranked) -> Mask:
@@ -167,6 +194,8 @@ def _texts(bound: Bound) -> Iterator[str]:
     for side, ranked in (("top", bound.top), ("bottom", bound.bottom)):
         if ranked is not None:
             yield f"{side} {ranked.share:g}" + (f" by {ranked.by}" if ranked.by else "")
+    if bound.adaptive:
+        yield "adaptive"
 
 
 def _checks(
@@ -202,6 +231,8 @@ def _bound_checks(column: str, bound: Bound, values: pa.Array, ranks: Mapping[st
     for side, ranked in (("top", bound.top), ("bottom", bound.bottom)):
         if ranked is not None:
             yield ranks[rank_name(column, side, ranked)] | keep_null
+    if bound.adaptive:
+        yield ranks[adaptive_name(column)] | keep_null
 
 
 def _numbers(values: pa.Array) -> np.ndarray:
@@ -223,7 +254,7 @@ def _true(mask: pa.Array) -> Mask:
 def misfit(column: str, bound: Bound, kind: pa.DataType) -> tuple[str, str] | None:
     """Which part of a bound does not fit the column's type, and why; None where all does."""
     number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-    for name in ("min", "max", "top", "bottom"):
+    for name in ("min", "max", "top", "bottom", "adaptive"):
         if getattr(bound, name) is not None and not number:
             return name, f"{name} is for numbers, and {column!r} holds {kind}"
     for name, values in (("in", bound.in_), ("not_in", bound.not_in)):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..schemas.corpus import DROPPED, KEPT, PARENTS, StepTotals, shard_name
+from ..schemas.corpus import DROPPED, KEPT, PARENTS, Fitted, StepTotals, shard_name
 from .children import ChildView, lineage
 from .keep import Rule
 from .plan import ExtractStep, KeepStep, Plan, RowStep
@@ -178,7 +178,13 @@ def _values(view: ShardView, step: KeepStep, column: str, hit: pa.Array) -> pa.A
     return pc.cast(values, pa.string())
 
 
-def totals(plan: Plan, counts: Counts, measured: Counter[str], seconds: Mapping[str, float]) -> list[StepTotals]:
+def totals(
+    plan: Plan,
+    counts: Counts,
+    measured: Counter[str],
+    seconds: Mapping[str, float],
+    fitted: Mapping[str, dict[str, Fitted]],
+) -> list[StepTotals]:
     """The funnel's lines, in the order of the recipe."""
     lines = []
     for step in plan.steps:
@@ -195,6 +201,7 @@ def totals(plan: Plan, counts: Counts, measured: Counter[str], seconds: Mapping[
             failed=counts.failed[step.label],
             seconds=round(seconds.get(step.label, 0.0), 3),
             rules=dict(sorted(rules.items())),
+            fitted=fitted.get(step.label, {}),
         )
         lines.append(line)
     return lines

@@ -22,7 +22,7 @@ from .plan import CorpusStep, ExtractStep, KeepStep, Plan, RowStep, Space
 URLS: Final = ("image_url", "page_url")  # whose sites are counted
 SITE: Final = "site"
 _UNCOUNTED: Final = ("URL", "hex", "64 bits", "Unicode")  # units
-Side = Literal["min", "max", "top", "bottom"]
+Side = Literal["min", "max", "top", "bottom", "adaptive"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class BoundAt:
     column: str
     option: int | None  # which alternative of `any` it stands in
     side: Side
-    limit: float | Ranked
+    limit: float | Ranked | None  # None: `adaptive`, which finds its own
     of_documents: bool
 
     @property
@@ -209,8 +209,9 @@ def _bounds(index: int, space: Space, step: KeepStep) -> Iterator[BoundAt]:
     for option, column, bound in ((option, *item) for option, bounds in options for item in bounds.items()):
         limits: dict[Side, float | Ranked | None] = {"min": bound.min, "max": bound.max}
         limits |= {"top": bound.top, "bottom": bound.bottom}
+        limits |= {"adaptive": None}
         for side, limit in limits.items():
-            if limit is not None:
+            if limit is not None or (side == "adaptive" and bound.adaptive):
                 yield BoundAt(
                     step=step,
                     space=index,

@@ -145,7 +145,7 @@ class CorpusStep(Place):
 
 @dataclass(frozen=True, kw_only=True)
 class KeepStep:
-    """A rule that drops rows; with `top` or `bottom` it is a barrier too."""
+    """A rule that drops rows; with `top`, `bottom` or `adaptive` it is a barrier too."""
 
     index: int
     label: str
@@ -154,7 +154,7 @@ class KeepStep:
     about: Mapping[str, str] = dataclass_field(
         default_factory=dict
     )  # column -> the kind of node whose column it is, if of one
-    ranks_documents: bool = False  # its `top` and `bottom` are among documents
+    ranks_documents: bool = False  # its `top`, `bottom` and `adaptive` are among documents
 
     @property
     def on_documents(self) -> bool:
@@ -175,7 +175,7 @@ class KeepStep:
     @property
     def ranked(self) -> bool:
         """Does it have to see all the rows alive?"""
-        return any(bound.top or bound.bottom for _, bound in self.bounds())
+        return any(bound.sees_all for _, bound in self.bounds())
 
 
 PlannedStep = MeasureStep | ExtractStep | CorpusStep | KeepStep

@@ -24,7 +24,7 @@ from ..schemas.document import IMAGE_COLUMNS
 from ..schemas.recipe import Bound, Keep, Step
 from .columns import added_by, columns_of
 from .fingerprint import depends_on, hashed, params_of
-from .keep import misfit, ranked_bounds
+from .keep import columns_at_barrier, misfit
 from .plan import (
     CorpusStep,
     DocumentStep,
@@ -366,12 +366,14 @@ class _Planner:
 
     def _ranks_documents(self, i: int, step: KeepStep) -> bool:
         """Are the best of documents taken, or of nodes?"""
-        ranked = {name for column, _, bound in ranked_bounds(step.keep) for name in (column, bound.by) if name}
+        ranked = set(columns_at_barrier(step.keep))
         if self.nodes is None or not ranked or not ranked - self.nodes:
             return False
         own = sorted(ranked & self.nodes)
         if own:
-            message = f"top and bottom take documents by {sorted(ranked - self.nodes)}, but {own[0]!r} is of nodes"
+            message = (
+                f"top, bottom and adaptive take documents by {sorted(ranked - self.nodes)}, but {own[0]!r} is of nodes"
+            )
             raise self.source.error(message, "steps", i, "keep", own[0])
         return True
 

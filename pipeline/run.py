@@ -35,7 +35,7 @@ from .cluster import ray_session
 from .crew import Crew, Done, WorkerDiedError, result_of, shard_title
 from .curate import Curator
 from .cut import funnel_of, made_already, manifest_of, note_retry, source_digest
-from .exchange import barrier_done
+from .exchange import barrier_done, fitted_in
 from .funnel import Funnel
 from .gpu import Gpu, start_workers, stop_workers
 from .ledger import Counts, totals
@@ -189,7 +189,7 @@ class Engine:
             kept = counts.kept if plan.spaces[-1].nodes is None else counts.documents
             curator = Curator(plan, self.store, self.source, self.progress, self.slots, self.deadline_s)
             self.tally.files += curator.files(alive, kept)
-        manifest = self._publish(plan, shards, wrote=write)
+        manifest = self._publish(plan, shards, alive, wrote=write)
         return funnel_of(self.store, plan, manifest, self.tally.measured, began)
 
     def scan(self) -> ShardList:
@@ -328,14 +328,15 @@ class Engine:
         except ray.exceptions.RayTaskError as error:
             raise RunError(str(error.cause)) from error
 
-    def _publish(self, plan: Plan, shards: ShardList, *, wrote: bool) -> Manifest:
-        """Summary, file list, manifest, pointer; then the work folder goes."""
+    def _publish(self, plan: Plan, shards: ShardList, alive: Sequence[Shard], *, wrote: bool) -> Manifest:
+        """Summary, file list, manifest, pointer; then the work folder goes. `alive` are the shards that were read."""
         counts = self.tally.counts
         self.tally.files.append(write_summary(self.store, plan, self.tally.sketches.total))
         files = sorted(self.tally.files, key=lambda file: file.path)
         table = pa.Table.from_pylist([vars(file) for file in files], FILES)
         listed = self.store.write_table(f"{plan.cut}/files.parquet", table, replace=True)
-        lines = totals(plan, counts, self.tally.measured, self.tally.seconds)
+        fitted = fitted_in(plan, self.store, alive)
+        lines = totals(plan, counts, self.tally.measured, self.tally.seconds, fitted)
         manifest = Manifest(
             name=plan.recipe.name,
             finished_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

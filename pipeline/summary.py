@@ -145,9 +145,9 @@ def _dropped(at: RuleAt, drawn: Drawn) -> Dropped:
 
 
 def _near(at: BoundAt, beside: Beside) -> Near:
-    limit = None if isinstance(at.limit, Ranked) else float(at.limit)
-    if isinstance(at.limit, Ranked) and at.limit.by is None and beside.selected is not None:
-        limit = beside.selected[0 if at.side == "top" else 1]
+    limit = float(at.limit) if isinstance(at.limit, float | int) else None
+    if limit is None and beside.selected is not None and not (isinstance(at.limit, Ranked) and at.limit.by):
+        limit = beside.selected[1 if at.side == "bottom" else 0]
     return Near(
         step=at.step.index,
         label=at.step.label,

@@ -109,6 +109,29 @@ def row_name(shard: int, row: int) -> str:
     return f"{shard:08d}:{row}"
 
 
+class Fitted(BaseModel):
+    """What `adaptive` found in a column: two normal distributions, and the value that parts them, or why none does."""
+
+    model_config = ConfigDict(extra="forbid")
+    rows: int  # alive with a finite value
+    means: tuple[float, float] | None = None  # of the lower and the upper group; None: not fitted
+    sds: tuple[float, float] | None = None
+    weights: tuple[float, float] | None = None
+    bic_gain: float | None = None  # by two: BIC of the likeliest single (generalised normal) distribution less theirs
+    separation: float | None = None  # of the means, in root mean square sds (Ashman's D)
+    threshold: float | None = None  # rows stay from here on; None: all rows with a value
+    kept_share: float = 1.0  # of `rows`
+    why: str = ""  # nothing was dropped
+
+    @property
+    def text(self) -> str:
+        """In words, for people."""
+        if self.threshold is None or self.means is None or self.weights is None:
+            return f"all stay: {self.why}"
+        low, high = (f"{mean:.4g} ({weight:.1%})" for mean, weight in zip(self.means, self.weights, strict=True))
+        return f"from {self.threshold:.4g} on, {self.kept_share:.1%}: two groups, around {low} and {high}"
+
+
 class StepTotals(BaseModel):
     """One line of the funnel. An extractor uses up all its `rows_in`, and `made` rows go into the next step."""
 
@@ -124,6 +147,7 @@ class StepTotals(BaseModel):
     failed: int = 0
     seconds: float = 0.0
     rules: dict[str, int] = {}
+    fitted: dict[str, Fitted] = {}  # by column: where its rule `adaptive` drew the line
 
 
 class Manifest(BaseModel):

@@ -79,6 +79,11 @@ class Bound(Strict):
     not_in: tuple[Scalar, ...] | None = Field(None, strict=False, description="none of these")
     top: Ranked | None = Field(None, description="share of the rows alive with the highest values, e.g. 0.3")
     bottom: Ranked | None = Field(None, description="share of the rows alive with the lowest values")
+    adaptive: bool | None = Field(
+        None,
+        description="the upper of two groups that the values of the rows alive fall into; all rows with a value where "
+        "they fall into one",
+    )
     null: Literal["keep", "drop", "only"] = Field(
         "drop", description="what to do with a null; `column: null` is `only`"
     )
@@ -98,12 +103,19 @@ class Bound(Strict):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        rules = (self.min, self.max, self.in_, self.not_in, self.top, self.bottom)
+        rules = (self.min, self.max, self.in_, self.not_in, self.top, self.bottom, self.adaptive)
         if all(rule is None for rule in rules) and self.null == "drop":
-            raise ValueError("a bound needs one of min, max, in, not_in, top, bottom, or null")
+            raise ValueError("a bound needs one of min, max, in, not_in, top, bottom, adaptive, or null")
+        if self.adaptive is False:
+            raise ValueError("adaptive is true, or left out")
         if self.null == "only" and any(rule is not None for rule in rules):
             raise ValueError("null: only stands alone")
         return self
+
+    @property
+    def sees_all(self) -> bool:
+        """Does it take all the rows alive to say which of them satisfy it?"""
+        return self.top is not None or self.bottom is not None or self.adaptive is not None
 
 
 class Keep(Strict):

@@ -14,7 +14,7 @@ from ..keep import decide, rules_of
 from ..plan import KeepStep, MeasureStep, PlannedStep
 from ..shard import ShardView, selected
 
-_SIDES: Final = ("min", "max", "in_", "not_in", "top", "bottom")
+_SIDES: Final = ("min", "max", "in_", "not_in", "top", "bottom", "adaptive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def _read(view: ShardView, row: int, name: str) -> object:
 
 def _holds(view: ShardView, row: int, step: KeepStep, alone: Keep, left_at: np.ndarray) -> bool | None:
     """Does this rule hold of the row, or, on documents, of its document?"""
-    ranked = any(bound.top or bound.bottom for _, bound in _bounds(alone))
+    ranked = any(bound.sees_all for _, bound in _bounds(alone))
     if left_at[row] < step.index and (ranked or alone.on == "document" or not _known(view, row, step, alone)):
         return None
     places = np.array([row])

@@ -135,7 +135,7 @@ def _view(place: _Place, title: str, bounds: Sequence[tuple[int | None, str, Bou
     rules = place.rules(column, is_any=is_any)
     about = place.field(column)
     limits = {(i, c): _limits(place, i, c, bound) for i, c, bound in bounds}
-    texts = [text for i, c, bound in bounds for text in _texts(i, c, bound)]
+    texts = [text for i, c, bound in bounds for text in _texts(place, i, c, bound)]
     counted = place.numbers(column) or place.values(column)
     return BoundView(
         anchor=f"bound-{place.step.index}-{list(place.step.keep.bounds).index(column) if not is_any else 'any'}",
@@ -157,9 +157,12 @@ def _view(place: _Place, title: str, bounds: Sequence[tuple[int | None, str, Bou
     )
 
 
-def _texts(option: int | None, column: str, bound: Bound) -> list[str]:
-    """The bounds on a column in the recipe's words; those of an alternative say which."""
+def _texts(place: _Place, option: int | None, column: str, bound: Bound) -> list[str]:
+    """The bounds on a column in the recipe's words, and what `adaptive` found; those of an alternative say which."""
     texts = [rule.text[:TEXT] for rule in rules_of(Keep(bounds={column: bound}))]
+    fitted = place.cut.manifest.steps[place.step.index].fitted.get(column)
+    if bound.adaptive and fitted is not None:
+        texts[-1] = f"{texts[-1]}: {fitted.text}"
     return texts if option is None else [f"{option + 1}: {column[:TEXT]} {text}" for text in texts]
 
 
@@ -172,6 +175,9 @@ def _limits(place: _Place, option: int | None, column: str, bound: Bound) -> lis
         if ranked is not None and near is not None and near.limit is not None:
             text = f"{side} {ranked.share:.4g} = {number(near.limit)}"
             limits.append(Limit(value=near.limit, side=cast(Side, side), text=text))
+    fitted = place.cut.manifest.steps[place.step.index].fitted.get(column)
+    if bound.adaptive and fitted is not None and fitted.threshold is not None:
+        limits.append(Limit(value=fitted.threshold, side="adaptive", text=f"adaptive {number(fitted.threshold)}"))
     return [limit for limit in limits if math.isfinite(limit.value)]
 
 
@@ -207,12 +213,12 @@ def _dropped(
 
 def _next_to(place: _Place, option: int | None, column: str, bound: Bound) -> Iterator[Strip]:
     """Rows next to each bound, those outside first."""
-    for side in ("min", "max", "top", "bottom"):
+    for side in ("min", "max", "top", "bottom", "adaptive"):
         near, limit = place.near(column, option, side), getattr(bound, side)
         if near is None or limit is None:
             continue
-        outside, inside = (near.below, near.above) if side in ("min", "top") else (near.above, near.below)
-        named = f"{side} {number(limit.share if isinstance(limit, Ranked) else limit)}"
+        outside, inside = (near.above, near.below) if side in ("max", "bottom") else (near.below, near.above)
+        named = side if limit is True else f"{side} {number(limit.share if isinstance(limit, Ranked) else limit)}"
         named = named if option is None else f"{option + 1}: {column} {named}"
         for where, kind, examples in (("outside", "dropped", outside), ("inside", "kept", inside)):
             if examples:

@@ -160,7 +160,7 @@ def _is_finite(value: float) -> bool:
 
 
 def _says_something(bound: Bound) -> bool:
-    rules = (bound.min, bound.max, bound.in_, bound.not_in, bound.top, bound.bottom)
+    rules = (bound.min, bound.max, bound.in_, bound.not_in, bound.top, bound.bottom, bound.adaptive)
     return bound.null == "only" or any(rule is not None for rule in rules)
 
 

@@ -25,14 +25,14 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 430, 34, 164  # of the area of the bars
 _DWARFS: Final = 5  # times as high as the next
 _ROOM: Final = 48  # for a share in words
 _SAMPLES: Final = 160  # points of a curve
-_LOWER: Final = ("min", "top")  # these keep what is above
+_LOWER: Final = ("min", "top", "adaptive")  # these keep what is above
 
-Side = Literal["min", "max", "top", "bottom"]
+Side = Literal["min", "max", "top", "bottom", "adaptive"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """A bound to be drawn; of `top` and `bottom` the value at which the ranking cuts."""
+    """A bound to be drawn; of `top`, `bottom` and `adaptive` the value at which they cut."""
 
     value: float
     side: Side

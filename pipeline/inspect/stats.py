@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from ...schemas.summary import Failures, Group, Numbers, Summary, Values
+from ..cuts import CutEntry, list_cuts
 from ..members import plain
 from ..outline import Outline
 from ..sketch import Sketch
@@ -19,7 +20,7 @@ from ..summary import nothing, sampled_places, summarise, told
 from .buckets import Buckets
 from .chart import Limit, Side
 from .fates import each
-from .opened import CutEntry, OpenedCut, list_cuts
+from .opened import OpenedCut
 
 SHARES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 GROUPS: Final = 10
@@ -142,7 +143,7 @@ def limits_on(cut: OpenedCut, summary: Summary, numbers: Numbers) -> list[Limit]
 
 
 def _in_words(side: str, limit: float, option: int | None) -> str:
-    between = {"top": ": from", "bottom": ": up to"}.get(side, "")
+    between = {"top": ": from", "adaptive": ": from", "bottom": ": up to"}.get(side, "")
     return f"{side}{between} {limit:g}{' (an alternative)' if option is not None else ''}"
 
 

@@ -18,7 +18,7 @@ COLUMNS: Final = 56  # of a chart
 KEPT: Final = "cyan"
 DROPPED: Final = "yellow"
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
-_LOWER: Final = ("min", "top")
+_LOWER: Final = ("min", "top", "adaptive")
 
 
 def line(text: object, limit: int = 100) -> str:

@@ -7,16 +7,20 @@ values that nobody knows is then unknown, and so is what follows from it.
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ...schemas.corpus import Fitted
 from ...schemas.recipe import Bound, Keep, Ranked
 from ..keep import Mask, decide
+from ..mixture import adapt, as_floats, stays
 from ..plan import KeepStep
 from .perhaps import Perhaps
 from .ranking import Ranking
@@ -42,6 +46,7 @@ class Verdicts:
         self._in_rows, self.rows = rows, space
         self._held: OrderedDict[tuple[str, Bound], Mask] = OrderedDict()
         self._rankings: dict[tuple[str, str | None, bool, bool], Ranking] = {}
+        self._fits: OrderedDict[tuple[str, bytes], Fitted] = OrderedDict()
         self._other_nodes: dict[str, Mask] = {}  # than those of a kind
         self._everyone = np.ones(len(space), bool)
 
@@ -94,11 +99,13 @@ class Verdicts:
         """The rows whose value satisfies a bound."""
         version = step.reads[column]
         unknown = at.unknown(version)
-        plain = bound.model_copy(update={"top": None, "bottom": None})
+        plain = bound.model_copy(update=dict.fromkeys(("top", "bottom", "adaptive")))
         holds = Perhaps.of(self._mask(version, plain), unknown)
         for ranked, top in ((bound.top, True), (bound.bottom, False)):
             if ranked is not None:
                 holds = holds & self._ranked(step, version, ranked, at, top=top, keep_null=bound.null == "keep")
+        if bound.adaptive:
+            holds = holds & self._adapted(step, version, at, keep_null=bound.null == "keep")
         return holds
 
     def _mask(self, version: str, bound: Bound) -> Mask:
@@ -136,10 +143,37 @@ class Verdicts:
             found = found.take(_given(self.rows.document))
         else:
             found = ranking.select(at.alive, ranked.share, unknown, unmade=at.unmade)
-        if not keep_null:
-            return found
+        return self._or_null(found, version, at) if keep_null else found
+
+    def _or_null(self, found: Perhaps, version: str, at: At) -> Perhaps:
         nulls = np.asarray(self.rows.column(version).is_null())
         return found | Perhaps.of(nulls, at.unknown(version))
+
+    def _adapted(self, step: KeepStep, version: str, at: At, *, keep_null: bool) -> Perhaps:
+        """The rows that `adaptive` lets through, fitted to those alive; where these are not known, it may be any."""
+        values, alive, unknown = as_floats(pl.Series(self.rows.column(version))), at.alive, at.unknown(version)
+        if step.ranks_documents:
+            values, alive = values[self._firsts], self._documents(alive)
+            unknown = None if unknown is None else unknown[self._firsts]
+        blank = unknown is not None and bool((unknown & alive.possible).any())
+        if blank or at.unmade or not alive.certain:
+            found = Perhaps(
+                np.zeros(len(values), bool), ~np.isnan(values) | (unknown if unknown is not None else False)
+            )
+        else:
+            found = Perhaps.of(stays(values, self._fitted(version, values, alive.sure)))
+        found = found.take(_given(self.rows.document)) if step.ranks_documents else found
+        return self._or_null(found, version, at) if keep_null else found
+
+    def _fitted(self, version: str, values: np.ndarray, alive: Mask) -> Fitted:
+        """What `adaptive` finds among some rows."""
+        key = (version, hashlib.sha256(np.packbits(alive).tobytes()).digest())
+        if key not in self._fits:
+            self._fits[key] = adapt(values[alive])
+        self._fits.move_to_end(key)
+        while len(self._fits) > HELD:
+            self._fits.popitem(last=False)
+        return self._fits[key]
 
     def beside(
         self, step: KeepStep, column: str, option: int | None, alive: Mask, share: float, *, top: bool

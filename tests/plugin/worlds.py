@@ -123,6 +123,34 @@ FETCHED = [
     {"keep": {"words": {"max": 7}}},
 ]
 
+TWO_GROUPS = [
+    {"keep": {"rating": {"min": 2}}},
+    "text.length",
+    {"keep": {"words": {"min": 3}}},
+    {"keep": {"score": {"adaptive": True, "null": "keep"}}},
+    "text.characters",
+    {"keep": {"letter_ratio": {"min": 0.47}}},
+    {"keep": {"any": [{"second": {"adaptive": True, "min": 0.1}}, {"rating": {"top": 0.3}}], "rating": {"max": 6}}},
+    {"keep": {"characters": {"max": 44}}},
+]
+
+
+def scored(folder: Path) -> Path:
+    """2,000 texts with two scores, each of which has two groups; the groups of the second depend on a rating."""
+    random = np.random.default_rng(2)
+    rating = random.integers(7, size=2000)
+    low = random.random((2, 2000)) < np.stack([np.full(2000, 0.4), rating / 12])
+    score, second = np.where(low, random.normal(0.1, 0.04, (2, 2000)), random.normal(0.35, 0.07, (2, 2000)))
+    columns = {
+        "key": [f"k{i}" for i in range(2000)],
+        "text": [" ".join(f"{'ab' * (j % 3)}{x}" for j in range(x)) for x in random.integers(10, size=2000).tolist()],
+        "rating": rating,
+        "score": pa.array([None if i % 40 == 3 else x for i, x in enumerate(score.tolist())], pa.float32()),
+        "second": second,
+    }
+    pq.write_table(pa.table(columns), folder / "in.parquet", row_group_size=700)
+    return folder / "in.parquet"
+
 
 def pages(folder: Path) -> Path:
     """With two columns of lists, which are not held in memory."""
@@ -145,6 +173,7 @@ WORLDS = {
     "exact": (pages, EXACT),
     "words": (sentences, WORDS),
     "fetched": (pages, FETCHED),
+    "two_groups": (scored, TWO_GROUPS),
 }
 
 

@@ -26,6 +26,7 @@ BOUNDS = st.just(Bound(null="only")) | st.builds(
     not_in=st.none() | SCALARS,
     top=st.none() | RANKED,
     bottom=st.none() | RANKED,
+    adaptive=st.none() | st.just(True),
     null=st.sampled_from(["keep", "drop"]),
 )
 RULES = st.dictionaries(COLUMNS, BOUNDS, min_size=1, max_size=3)
@@ -75,6 +76,9 @@ def test_short_forms():
         (lambda: Read(table="a", base="s3://b"), "base goes with cdx"),
         (lambda: Bound(), "a bound needs one of"),
         (lambda: Bound(null="only", min=1), "null: only stands alone"),
+        (lambda: Bound(null="only", adaptive=True), "null: only stands alone"),
+        (lambda: Bound(adaptive=False, min=1), "adaptive is true, or left out"),
+        (lambda: Bound(adaptive="yes"), "valid boolean"),
         (lambda: Bound(min="3"), "valid number"),
         (lambda: Ranked(share=0), "greater than 0"),
         (lambda: Ranked(share=1.5), "less than or equal to 1"),

@@ -170,8 +170,7 @@ class Board:
         side = handle.at.side
         if bound is None or getattr(bound, side) is None:
             return Perhaps.of(np.ones(len(self.rows.spaces[held.space]), bool))
-        others = dict.fromkeys(name for name in ("min", "max", "in_", "not_in", "top", "bottom") if name != side)
-        return self._holds(held, bound.model_copy(update=others), at)
+        return self._holds(held, _alone(bound, side), at)
 
     def _holds(self, held: Held, bound: Bound, at: At) -> Perhaps:
         return self.whatif.verdicts[held.space].alone(held.step, held.column, bound, at)
@@ -206,6 +205,10 @@ class Board:
             drawn = value if side in ("min", "max") or value is None else self._cut_at(held, handle, changes)
             if value is not None and drawn is not None:
                 found.append(Limit(value=drawn, side=side, text=f"{side} {value:g}"))
+        bound = self._bound(held, changes)
+        if bound is not None and bound.adaptive:
+            chosen = self._chosen(held, _alone(bound, "adaptive"), self._at(held, changes))
+            found += [Limit(value=float(chosen.min()), side="adaptive", text="adaptive")] if len(chosen) else []
         return found
 
     def _cut_at(self, held: Held, handle: Handle, changes: Sequence[Change]) -> float | None:
@@ -213,11 +216,16 @@ class Board:
         at, bound = self._at(held, changes), self._bound(held, changes)
         if handle.by is not None or bound is None:
             return None
-        numbers, valid = numbers_of(self.rows.spaces[held.space].column(held.version))
-        chosen = numbers[at.alive.possible & valid & self._side(held, handle, bound, at).possible]
+        side = handle.at.side
+        chosen = self._chosen(held, _alone(bound, side), at) if getattr(bound, side) is not None else ()
         if not len(chosen):
             return None
-        return float(chosen.min() if handle.at.side == "top" else chosen.max())
+        return float(min(chosen) if side == "top" else max(chosen))
+
+    def _chosen(self, held: Held, bound: Bound, at: At) -> np.ndarray:
+        """The values of the rows alive for which a bound may hold."""
+        numbers, valid = numbers_of(self.rows.spaces[held.space].column(held.version))
+        return np.asarray(numbers[at.alive.possible & valid & self._holds(held, bound, at).possible])
 
 
 class _Lately:
@@ -239,6 +247,12 @@ class _Lately:
             while len(self._found) > self._most:
                 self._found.popitem(last=False)
         return found
+
+
+def _alone(bound: Bound, side: str) -> Bound:
+    """One side of a bound, and what it says of nulls."""
+    sides = ("min", "max", "in_", "not_in", "top", "bottom", "adaptive")
+    return bound.model_copy(update=dict.fromkeys(name for name in sides if name != side))
 
 
 def _firsts(document: np.ndarray, nodes: Mask) -> Mask:

@@ -51,7 +51,9 @@ def _rules(step: Keep, line: StepTotals, first: int) -> Iterator[dict[str, Any]]
     """The rules of a keep, numbered over the whole recipe as CutRows.rules are."""
     for i, rule in enumerate(rules_of(step), first):
         dropped = line.rules.get(f"{rule.column} {rule.text}", 0)
-        yield {"index": i, "column": rule.column, "text": rule.text, "dropped": dropped}
+        fitted = line.fitted.get(rule.column) if rule.text == "adaptive" else None
+        text = f"{rule.text}: {fitted.text}" if fitted is not None else rule.text
+        yield {"index": i, "column": rule.column, "text": text, "dropped": dropped}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,25 +63,27 @@ class Held:
     space: int
     column: str
     side: Side
-    value: float  # of `top` and `bottom` a share
+    value: float  # of `top` and `bottom` a share, of `adaptive` what it found
     place: str  # its name on the page of thresholds: 3.words, or 3.any0.words
 
 
 def bounds_of(cut: OpenedCut) -> Iterator[Held]:
-    """Every `min`, `max`, `top` and `bottom` of the recipe, alternatives included."""
+    """Every bound of the recipe that parts rows by a number, alternatives included."""
     space = 0
     for index, (step, line) in enumerate(zip(cut.recipe.steps, cut.manifest.steps, strict=True)):
         if isinstance(step, Keep):
-            yield from _held(step.bounds, space, f"{index}")
+            yield from _held(step.bounds, space, f"{index}", line)
             for i, option in enumerate(step.any):
-                yield from _held(option, space, f"{index}.any{i}")
+                yield from _held(option, space, f"{index}.any{i}", line)
         space += line.made is not None
 
 
-def _held(bounds: Mapping[str, Bound], space: int, place: str) -> Iterator[Held]:
+def _held(bounds: Mapping[str, Bound], space: int, place: str, line: StepTotals) -> Iterator[Held]:
     for column, bound in bounds.items():
         ranked = {"top": bound.top, "bottom": bound.bottom}
         values = {"min": bound.min, "max": bound.max} | {s: r.share if r else None for s, r in ranked.items()}
+        fitted = line.fitted.get(column) if bound.adaptive else None
+        values["adaptive"] = fitted.threshold if fitted is not None else None
         for side in get_args(Side):
             if (value := values[side]) is not None:
                 yield Held(space=space, column=column, side=side, value=float(value), place=f"{place}.{column}")

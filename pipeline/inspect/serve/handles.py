@@ -83,6 +83,7 @@ class Held:
             ("only rows without a value", bound.null == "only"),
             ("rows without a value stay", bound.null == "keep"),
         ]
+        said += [("adaptive: the upper of two groups, where there are two", bound.adaptive is not None)]
         said += [(f"in {_listed(bound.in_)}", bound.in_ is not None)]
         said += [(f"not in {_listed(bound.not_in)}", bound.not_in is not None)]
         return tuple(words for words, holds in said if holds)

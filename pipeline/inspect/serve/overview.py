@@ -9,9 +9,10 @@ from markupsafe import Markup
 from starlette.requests import Request
 
 from ....schemas.summary import Groups, Numbers, Summary, Values
+from ...cuts import CutEntry
 from ..buckets import Buckets
 from ..chart import Limit, histogram, strip
-from ..opened import CutEntry, OpenedCut
+from ..opened import OpenedCut
 from ..svg import patterns
 from .funnelled import Held, bounds_of, funnel_lines
 from .page import Page, page, state_of
@@ -109,7 +110,7 @@ def _chart(cut: OpenedCut, summary: Summary, numbers: Numbers) -> dict[str, Any]
 def _limits(summary: Summary, numbers: Numbers, held: Sequence[Held]) -> list[Limit]:
     """The bounds on a column: those that the recipe gives, and where its rankings cut."""
     cuts = {near.side: near.limit for near in summary.near if near.column == numbers.column}
-    values = [(each, each.value if each.side in ("min", "max") else cuts.get(each.side)) for each in held]
+    values = [(each, cuts.get(each.side) if each.side in ("top", "bottom") else each.value) for each in held]
     return [
         Limit(value=value, side=each.side, text=f"{each.side} {each.value:g}")
         for each, value in values

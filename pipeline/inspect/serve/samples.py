@@ -83,7 +83,7 @@ def _of_bound(found: Shelf, near: Near) -> dict[str, Any]:
     assert isinstance(step, KeepStep)
     show = [step.reads[near.column]]
     below, above = (found.cards.at(_places(examples), show) for examples in (near.below, near.above))
-    inside, outside = (above, below) if near.side in ("min", "top") else (below, above)
+    inside, outside = (above, below) if near.side in ("min", "top", "adaptive") else (below, above)
     about = {"step": near.step, "label": near.label, "column": near.column, "side": near.side, "limit": near.limit}
     return {**about, "option": near.option, "inside": inside, "outside": outside}
 

@@ -98,7 +98,8 @@ def test_a_ranking_is_cut_between_the_rows_that_are_nearest(world):
         rows, step = world.whatif.rows.spaces[found.space], world.cut.plan.steps[change.step]
         chosen, others = (found.above, found.below) if change.side == "top" else (found.below, found.above)
         column = rows.column(step.reads[change.column]).to_numpy(zero_copy_only=False)
-        bound = getattr(step.keep.bounds[change.column], change.side)
+        group = step.keep.bounds if change.option is None else step.keep.any[change.option]
+        bound = getattr(group[change.column], change.side)
         assert len(chosen) and len(others)
         if bound.by is None:
             assert len(chosen) == -(-(len(chosen) + len(others)) * round(bound.share * 100) // 100)
@@ -162,6 +163,7 @@ KNOWN = {  # where all was measured, and no barrier stands behind it
     "exact": ["10.characters.max=9"],
     "words": ["5.nth.max=4"],
     "fetched": ["2.rating.min=3", "3.any1.rating.min=5", "3.any1.words.min=2"],
+    "two_groups": ["5.letter_ratio.min=0.485", "6.rating.max=4", "6.any0.second.min=0.2", "7.characters.max=20"],
 }
 UNKNOWN = {
     "pairs": ["2.words.max=11"],
@@ -170,6 +172,7 @@ UNKNOWN = {
     "exact": ["3.words.min=4", "3.words.min=2"],
     "words": ["5.nth.max=7"],
     "fetched": ["2.rating.min=0", "4.rating.max=5"],
+    "two_groups": ["0.rating.min=0", "2.words.min=1"],
 }
 
 

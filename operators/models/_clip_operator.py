@@ -12,7 +12,7 @@ from ..base import Batch, ByRow, Model, Resources, RowOperator, operator
 from ..batch import kept
 from .clip import Decode, ImageTower, Precision, TextTower
 from .labels import list_file, read_labels
-from .weights import ModelError, model_config, model_folder, weights_files
+from .weights import SHIPPED, ModelError, model_config, model_folder, weights_files
 
 
 @operator
@@ -21,7 +21,8 @@ class ClipModel(ByRow):
 
     model: str = Field(
         "ViT-B-32",
-        description="a model of open_clip's, a folder with an open_clip_config.json, or cupel-tiny (shipped)",
+        description="a model of open_clip's, a folder with an open_clip_config.json, one that `cupel train` wrote, or "
+        "cupel-tiny (shipped)",
     )
     pretrained: str = Field(
         "openai",
@@ -44,6 +45,8 @@ class ClipModel(ByRow):
 
     def __post_init__(self) -> None:
         model_config(self.model)
+        if self.model not in SHIPPED and (folder := model_folder(self.model)) is not None:
+            object.__setattr__(self, "model", str(folder))  # one name: what a run's model has measured is known by it
         if model_folder(self.model) and self.pretrained not in ("", "openai"):
             raise ValueError(f"{self.model} has its weights with it; leave `pretrained: {self.pretrained}` out")
 

@@ -162,9 +162,13 @@ def tokenizer(model: str) -> Any:
 
 def tokenize(model: str, texts: list[str]) -> np.ndarray:
     """Token ids (rows, context length + 1) int32; the last column is 1 where the caption did not fit, -1 unknown."""
+    return token_ids(tokenizer(model), texts)
+
+
+def token_ids(tokens: Any, texts: list[str]) -> np.ndarray:
+    """What `tokenize` gives, by a tokenizer of open_clip's."""
     from open_clip import SimpleTokenizer
 
-    tokens = tokenizer(model)
     context = tokens.context_length
     if len(getattr(tokens, "cache", ())) > KNOWN_WORDS:  # it would hold every word it has ever seen
         tokens.cache = {token: token for token in map(tokens.decoder.get, tokens.all_special_ids)}
@@ -225,21 +229,11 @@ class Network:
         return np.concatenate([vectors, tokens[:, -1:].astype(np.float32)], axis=1)
 
     def _encode_text(self, ids: torch.Tensor) -> torch.Tensor:
-        """`encode_text`, without the padding: with a causal mask nothing after the end token reaches it."""
-        import torch
-        from open_clip.model import CLIP
-
-        model = self.model
-        causal = type(model) is CLIP and model.text_pool_type == "argmax" and model.attn_mask is not None
-        if not causal or not isinstance(model.text_projection, torch.nn.Parameter):
-            found: torch.Tensor = model.encode_text(ids)
+        """`encode_text` of the model, without the padding where nothing reads it."""
+        if not trims(self.model):
+            found: torch.Tensor = self.model.encode_text(ids)
             return found
-        ends = ids.argmax(dim=-1)
-        length = min(ids.shape[1], -(-(int(ends.max()) + 1) // STEP) * STEP)
-        x = model.token_embedding(ids[:, :length]).to(self.dtype) + model.positional_embedding[:length].to(self.dtype)
-        x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
-        vectors: torch.Tensor = x[torch.arange(len(ids), device=ids.device), ends] @ model.text_projection
-        return vectors
+        return encode_trimmed(self.model, ids[:, : trimmed_length(ids)], self.dtype)
 
     def _run(self, tower: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor) -> np.ndarray:
         """All rows, as many at once as the memory holds; normalised in fp32."""
@@ -258,6 +252,33 @@ class Network:
                         raise
                 torch.cuda.empty_cache()
                 self.rows = min(self.rows, size // 2)
+
+
+def trims(model: Any) -> bool:
+    """Can padding be left out? With a causal mask nothing after the end token reaches it."""
+    import torch
+    from open_clip.model import CLIP
+
+    causal = type(model) is CLIP and model.text_pool_type == "argmax" and model.attn_mask is not None
+    return causal and isinstance(model.text_projection, torch.nn.Parameter)
+
+
+def trimmed_length(ids: Any) -> int:
+    """How many tokens of (rows, context length) NumPy or torch ids hold all end tokens; a multiple of STEP."""
+    ends = int(ids.argmax(-1).max()) + 1
+    return min(int(ids.shape[1]), -(-ends // STEP) * STEP)
+
+
+def encode_trimmed(model: Any, ids: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """`encode_text` (rows, embed_dim) of a model that `trims`, for ids cut to `trimmed_length`."""
+    import torch
+
+    length = ids.shape[1]
+    x = model.token_embedding(ids).to(dtype) + model.positional_embedding[:length].to(dtype)
+    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
+    ends = ids.argmax(dim=-1)
+    vectors: torch.Tensor = x[torch.arange(len(ids), device=ids.device), ends] @ model.text_projection
+    return vectors
 
 
 def load_model(model: str, pretrained: str, precision: str = "fp32") -> Any:

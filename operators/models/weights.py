@@ -1,8 +1,9 @@
 """Where weights lie, how they get there, and whether they are whole.
 
 A model is a name of open_clip's with a `pretrained` tag, or with a file of weights; a folder with an
-`open_clip_config.json` and its weights (what open_clip pushes to hubs, and what Cupel trains); or `cupel-tiny`, which
-is shipped. Published weights are fetched once a node into `$CUPEL_MODELS` (default: ~/.cache/cupel/models) as
+`open_clip_config.json` and its weights (what open_clip pushes to hubs); a folder that `cupel train` wrote, whose model
+lies in `model/`; or `cupel-tiny`, which is shipped. Published weights are fetched once a node into `$CUPEL_MODELS`
+(default: ~/.cache/cupel/models) as
 
     ViT-B-32/openai/open_clip_model.safetensors
     ViT-B-32/openai/SHA256SUMS                     (as sha256sum writes it; checked whenever a worker loads them)
@@ -45,9 +46,11 @@ def model_cache() -> Path:
 
 
 def model_folder(model: str) -> Path | None:
-    """The folder that is the model: a shipped one, or the user's; None for a name of open_clip's."""
-    folder = SHIPPED.get(model, Path(model))
-    return folder if model in SHIPPED or (folder / CONFIG).is_file() else None
+    """The folder that is the model: a shipped one, the user's or that of a run; None for a name of open_clip's."""
+    if model in SHIPPED:
+        return SHIPPED[model]
+    places = (Path(model), Path(model) / "model")
+    return next((place for place in places if (place / CONFIG).is_file()), None)
 
 
 def model_config(model: str) -> dict[str, Any]:
@@ -57,13 +60,15 @@ def model_config(model: str) -> dict[str, Any]:
         if not isinstance(found, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= found.keys():
             raise ModelError(f"{folder / CONFIG} has no model_cfg with embed_dim, vision_cfg and text_cfg")
         return found
+    if (Path(model) / "run.json").is_file():
+        raise ModelError(f"{model} is a run without a model yet: let it finish, the same `cupel train` goes on")
     if Path(model).is_dir():
         raise ModelError(f"the folder {model} has no {CONFIG}, so it is no model that open_clip saved")
     if model not in architectures():
         known = [*architectures(), *SHIPPED]
         raise ModelError(
             f"no model {model!r}{did_you_mean(model, known)} (known: open_clip's names, {', '.join(SHIPPED)}, and "
-            f"folders with an {CONFIG}; `cupel models list` shows them)"
+            f"folders with an {CONFIG} or of `cupel train`; `cupel models list` shows them)"
         )
     return _read_json(architectures()[model])
 

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,6 +20,7 @@ from ..operators.registry import did_you_mean
 from ..schemas.fields import describe
 from .columns import columns_of
 from .recipe_file import load_recipe, shipped_recipes
+from .train.recipe_file import train_recipes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,17 +144,23 @@ def operator_page(name: str) -> Page:
 
 def recipes_table() -> Page:
     """Every shipped recipe with the first sentence of its comment."""
-    entries = [recipe_page(name) for name in shipped_recipes()]
+    entries = [recipe_page(name) for name in (*shipped_recipes(), *_train_recipes())]
     rows = [[str(entry[key]) for key in ("name", "steps", "about")] for entry in entries]
     entries = [{key: value for key, value in entry.items() if key != "yaml"} for entry in entries]
     return Page(title="Recipes", head=("name", "steps", "what it does"), rows=rows, json=entries)
 
 
 def recipe_page(name: str) -> dict[str, Any]:
-    """One shipped recipe: what it does, how many steps, its text. Raises KeyError with near names."""
-    shipped = shipped_recipes()
+    """One shipped recipe: what it does, how many steps (`train`: none), its text. Raises KeyError with near names."""
+    shipped = shipped_recipes() | _train_recipes()
     if name not in shipped:
         raise KeyError(f"no recipe {name!r}{did_you_mean(name, list(shipped))}; there are {', '.join(shipped)}")
     text = shipped[name].read_text(encoding="utf-8")
     about = text.split("\n")[0].lstrip("# ").strip()
-    return {"name": name, "about": about, "steps": len(load_recipe(name).recipe.steps), "yaml": text}
+    steps = len(load_recipe(name).recipe.steps) if "/" not in name else "train"
+    return {"name": name, "about": about, "steps": steps, "yaml": text}
+
+
+def _train_recipes() -> dict[str, Path]:
+    """Training runs and experiments, named as in `cupel train train/smoke`; the folder may be left out there."""
+    return {f"train/{name}": path for name, path in train_recipes().items()}

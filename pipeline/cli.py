@@ -18,6 +18,9 @@ from .progress import Terminal
 from .read import CorpusError
 from .recipe_file import RecipeError
 from .told import FAULTY, INCOMPLETE, JsonOpt, fail, given, print_json, show_page, told
+from .train.cli import add_to as add_train_to
+from .train.compare.cli import add_to as add_compare_to
+from .train.evaluate.cli import add_to as add_evaluate_to
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,6 +34,9 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.add_typer(lm_app, name="lm")
+add_train_to(app)
+add_evaluate_to(app)
+add_compare_to(app)
 
 RecipeArg = Annotated[
     str,

@@ -68,20 +68,34 @@ def load_recipe(name: str | os.PathLike[str] | Recipe | RecipeFile) -> RecipeFil
         return name
     if isinstance(name, Recipe):
         return RecipeFile(recipe=name)
-    text = os.fspath(name)
-    path = shipped_recipes().get(text, Path(text))
+    return parse_recipe(*read_recipe(os.fspath(name), shipped_recipes()))
+
+
+def read_recipe(name: str, shipped: dict[str, Path]) -> tuple[bytes, str]:
+    """The text of a shipped recipe or of a file, and the name that errors show. Raises RecipeError."""
+    path = shipped.get(name, Path(name))
     if not path.is_file():
-        known = list(shipped_recipes())
+        known = list(shipped)
         raise RecipeError(
-            f"no recipe {text!r}: neither a file nor one of the shipped recipes {known}{did_you_mean(text, known)}"
+            f"no recipe {name!r}: neither a file nor one of the shipped recipes {known}{did_you_mean(name, known)}"
         )
     if path.stat().st_size > MAX_BYTES:
         raise RecipeError(f"{path}: larger than {MAX_BYTES} bytes; this is no recipe")
-    return parse_recipe(path.read_bytes(), text if path == Path(text) else path.name)
+    return path.read_bytes(), name if path == Path(name) else path.name
 
 
 def parse_recipe(data: bytes, file: str) -> RecipeFile:
     """Parse and check a recipe's text; `file` is the name that errors show."""
+    value, lines = parse_yaml(data, file, "name, read, steps and write")
+    parsed = RecipeFile(recipe=Recipe(name="unread"), file=file, lines=lines)
+    return RecipeFile(recipe=_checked(value, parsed), file=file, lines=lines)
+
+
+def parse_yaml(data: bytes, file: str, keys: str) -> tuple[dict[str, Any], dict[Place, int]]:
+    """A mapping with `keys` in plain Python, `name` from the file's name where it has none, and the line of each part.
+
+    Raises RecipeError.
+    """
     lines: dict[Place, int] = {}
     try:
         loader = _Loader(data)
@@ -97,12 +111,9 @@ def parse_recipe(data: bytes, file: str) -> RecipeFile:
         where = f"{file}:{mark.line + 1}" if mark else file
         raise RecipeError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from error
     if not isinstance(value, dict):
-        raise RecipeError(
-            f"{file}:1: a recipe is a mapping with name, read, steps and write, not {type(value).__name__}"
-        )
+        raise RecipeError(f"{file}:1: a recipe is a mapping with {keys}, not {type(value).__name__}")
     value.setdefault("name", re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(file).stem).lstrip("_.-")[:80] or "recipe")
-    parsed = RecipeFile(recipe=Recipe(name="unread"), file=file, lines=lines)
-    return RecipeFile(recipe=_checked(value, parsed), file=file, lines=lines)
+    return value, lines
 
 
 def _value(loader: _Loader, node: yaml.Node, place: Place, lines: dict[Place, int], file: str) -> Any:

@@ -17,6 +17,7 @@ from cupel.operators import registry
 from cupel.pipeline.catalogue import about
 from cupel.pipeline.cli import app
 from cupel.pipeline.recipe_file import parse_recipe, shipped_recipes
+from cupel.pipeline.train.recipe_file import train_recipes
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -55,7 +56,7 @@ def test_every_option_that_the_readme_names_exists():
     assert named <= {option for parameter in parameters for option in parameter.opts}
 
 
-@pytest.mark.parametrize("recipe", shipped_recipes())
+@pytest.mark.parametrize("recipe", [*shipped_recipes(), *train_recipes()])
 def test_every_recipe_has_a_line_in_the_readme(recipe):
     assert re.search(rf"^\| `{recipe}` \|", README, re.MULTILINE)
 
@@ -97,8 +98,11 @@ def test_files_that_the_readme_names_are_there():
 def test_python_in_the_readme_runs(tmp_path, monkeypatch, ray_session):
     write_folder(tmp_path / "photos", 3)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "example.py").write_text(blocks("python")[0])
+    curate, train = blocks("python")
+    (tmp_path / "example.py").write_text(curate)
     names = runpy.run_path("example.py")
     assert (names["funnel"].rows_in, names["funnel"].kept) == (3, 3)
     assert "<table>" in names["funnel"]._repr_html_()
     assert list((tmp_path / "corpus" / "cuts").glob("mine-*/curated/*.parquet"))
+    (tmp_path / "example.py").write_text(train)
+    assert runpy.run_path("example.py")["batch"].images.shape == (256, 224, 224, 3)

@@ -1,0 +1,73 @@
+"""report.html of an experiment: one file that opens offline and prints; no script, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import math
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from .judge import HEADLINES
+from .plot import TITLES, plot
+from .recipe import CompareRecipe
+from .results import Results
+from .statistics import Interval
+
+
+def render(results: Results, recipe: CompareRecipe) -> str:
+    """The page as HTML."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = environment.from_string((files(__package__) / "templates" / "report.html").read_text("utf-8"))
+    return template.render(
+        results=results,
+        recipe=recipe,
+        yaml=as_yaml(recipe),
+        drawing=Markup(plot(results)),  # noqa: S704 ours; names in it are escaped
+        titles=TITLES,
+        headlines=[name for name in HEADLINES if name in results.metrics],
+        faults=_faults(results),
+        audit=_audit(results),
+        percent=percent,
+        points=_points,
+        span=span,
+    )
+
+
+def as_yaml(recipe: CompareRecipe) -> str:
+    """The recipe with all its defaults but those that are empty."""
+    given: dict[str, Any] = recipe.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=110)
+
+
+def percent(share: float) -> str:
+    """In %, to a tenth."""
+    return f"{share:.1%}".removesuffix("%")
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def span(found: Interval, signed: bool = False) -> str:
+    """An interval's ends; nothing where one seed alone has none."""
+    if math.isnan(found.low):
+        return ""
+    show = _points if signed else percent
+    return f"{show(found.low)} to {show(found.high)}"
+
+
+def _faults(results: Results) -> dict[str, int]:
+    """fault -> its rows, clean first."""
+    found = {line["fault"]: line["rows"] for line in results.audit}
+    return {name: found[name] for name in sorted(found, key=lambda name: (name != "clean", name))}
+
+
+def _audit(results: Results) -> dict[str, dict[str, float]]:
+    """arm -> fault -> rows kept."""
+    found: dict[str, dict[str, float]] = {}
+    for line in results.audit:
+        found.setdefault(line["arm"], {})[line["fault"]] = line["kept"]
+    return found

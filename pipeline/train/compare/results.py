@@ -1,0 +1,202 @@
+"""What an experiment found: a line for each run, means and differences by arm, and which rows each arm kept."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from .judge import HEADLINES, METRICS
+from .recipe import RANDOM, RAW
+from .statistics import Interval, apart, interval, paired
+
+CSV_FIRST: Final = ("arm", "budget", "seed", "pool_hash", "filter_recipe_hash", "filter_FLOPs", "filter_s", "n_unique")
+CSV_NEXT: Final = ("samples_seen", "epochs", "train_FLOPs", "lr", "loss_last", "wall_s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A trained and judged model."""
+
+    arm: str
+    budget: float
+    seed: int
+    pool_hash: str
+    filter_recipe_hash: str
+    filter_flops: float
+    filter_s: float
+    n_unique: int
+    samples_seen: int
+    epochs: float
+    train_flops: float
+    lr: float
+    loss_last: float
+    wall_s: float
+    metrics: dict[str, float]
+
+    def as_row(self) -> dict[str, Any]:
+        """A line of results.csv, without the metrics."""
+        first = asdict(self) | {"filter_FLOPs": self.filter_flops, "train_FLOPs": self.train_flops}
+        return {name: first[name] for name in (*CSV_FIRST, *CSV_NEXT)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """An arm at a budget: means over seeds, and paired differences."""
+
+    arm: str
+    budget: float
+    rows: float
+    samples_seen: float
+    epochs: float
+    train_flops: float
+    filter_flops: float
+    metrics: dict[str, Interval]
+    to_raw: dict[str, Interval]
+    to_random: dict[str, Interval]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """All of it."""
+
+    name: str
+    synthetic: bool
+    judged: str
+    rows_in: int
+    rows_raw: int  # rows left after what comes near the evaluation set was taken out
+    lr: float
+    tried: dict[float, dict[str, float]]  # learning rate -> metrics of the raw arm
+    runs: list[Run]
+    blind: float | None = None  # comp_acc of the better of two models that see no image
+    audit: list[dict[str, Any]] = field(default_factory=list)  # arm, fault, rows, kept: means over seeds
+    seconds: float = 0.0
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those that there are, in order."""
+        return tuple(name for name in METRICS if all(name in run.metrics for run in self.runs))
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Those that were run, in order."""
+        return tuple(dict.fromkeys(run.arm for run in self.runs))
+
+    @property
+    def budgets(self) -> tuple[float, ...]:
+        """Multiples of the recipe's samples, ascending."""
+        return tuple(sorted({run.budget for run in self.runs}))
+
+    @property
+    def base_budget(self) -> float:
+        """The budget nearest to the recipe's own samples."""
+        return min(self.budgets, key=lambda budget: abs(math.log(budget)))
+
+    @property
+    def lines(self) -> list[Line]:
+        """Arms at their budgets, in the order of the runs."""
+        places = dict.fromkeys((run.budget, run.arm) for run in self.runs)
+        return [self._line(arm, budget) for budget, arm in places]
+
+    def line(self, arm: str, budget: float = 1.0) -> Line | None:
+        """One of them."""
+        return next((line for line in self.lines if line.arm == arm and line.budget == budget), None)
+
+    def _line(self, arm: str, budget: float) -> Line:
+        runs = self._runs(arm, budget)
+        return Line(
+            arm=arm,
+            budget=budget,
+            **{
+                ours: float(np.mean([getattr(run, theirs) for run in runs]))
+                for ours, theirs in (("rows", "n_unique"), *((n, n) for n in _MEANS))
+            },
+            metrics={name: interval([run.metrics[name] for run in runs]) for name in self.metrics},
+            to_raw=self._differences(arm, RAW, budget),
+            to_random=self._differences(arm, RANDOM, budget),
+        )
+
+    def _runs(self, arm: str, budget: float) -> list[Run]:
+        return [run for run in self.runs if run.arm == arm and run.budget == budget]
+
+    def _differences(self, arm: str, other: str, budget: float) -> dict[str, Interval]:
+        if arm == other:
+            return {}
+        both = ({run.seed: run.metrics for run in self._runs(name, budget)} for name in (arm, other))
+        ours, theirs = both
+        return {
+            name: paired({s: m[name] for s, m in ours.items()}, {s: m[name] for s, m in theirs.items()})
+            for name in self.metrics
+        }
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """Is the judged cut above raw and above the random subset, intervals apart, in each headline metric?"""
+        found: dict[str, Any] = {"cut": self.judged, "budgets": {}}
+        for budget in dict.fromkeys(run.budget for run in self.runs):
+            lines = [self.line(arm, budget) for arm in (self.judged, RAW, RANDOM)]
+            if any(line is None for line in lines):
+                continue
+            ours, raw, random = (line.metrics for line in lines if line is not None)
+            found["budgets"][f"{budget:g}"] = {
+                name: {"above_raw": apart(ours[name], raw[name]), "above_random": apart(ours[name], random[name])}
+                for name in HEADLINES
+                if name in ours
+            }
+        each = [value for by in found["budgets"].values() for pair in by.values() for value in pair.values()]
+        return found | {"beats_both_everywhere": bool(each) and all(each)}
+
+    def as_dict(self) -> dict[str, Any]:
+        """results.json, and what `--json` prints."""
+        return {
+            "name": self.name,
+            "synthetic": self.synthetic,
+            "rows_in": self.rows_in,
+            "rows_raw": self.rows_raw,
+            "learning_rate": self.lr,
+            "learning_rates_tried": {f"{lr:g}": metrics for lr, metrics in self.tried.items()},
+            "blind_acc": self.blind,
+            "verdict": self.verdict,
+            "arms": [_line_as_dict(line) for line in self.lines],
+            "audit": self.audit,
+            "runs": self._rows(),
+            "seconds": round(self.seconds, 1),
+        }
+
+    def as_json(self) -> str:
+        """For results.json."""
+        return json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n"
+
+    def as_csv(self) -> str:
+        """For results.csv: a line a run."""
+        return table_as_csv(self._rows())
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            run.as_row() | {name: run.metrics[name] for name in self.metrics} | {"blind_acc": self.blind}
+            for run in self.runs
+        ]
+
+
+_MEANS: Final = ("samples_seen", "epochs", "train_flops", "filter_flops")
+
+
+def _line_as_dict(line: Line) -> dict[str, Any]:
+    plain = {name: getattr(line, name) for name in ("arm", "budget", "rows", *_MEANS)}
+    parts = {"metrics": line.metrics, "minus_raw": line.to_raw, "minus_random": line.to_random}
+    return plain | {name: {m: each.as_dict() for m, each in part.items()} for name, part in parts.items()}
+
+
+def table_as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows that have the same keys."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

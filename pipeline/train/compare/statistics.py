@@ -1,0 +1,49 @@
+"""Means with 95 % intervals by Student's t, and differences of runs that share a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.special import stdtrit
+
+CONFIDENCE: Final = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A mean over seeds, its interval, and the standard deviation (divisor n - 1); one seed alone has neither."""
+
+    mean: float
+    low: float
+    high: float
+    sd: float
+    seeds: int
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """For JSON, which has no NaN."""
+        given = {"mean": self.mean, "low": self.low, "high": self.high, "sd": self.sd, "seeds": self.seeds}
+        return {name: None if value != value else value for name, value in given.items()}
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """The mean of independent runs: mean -+ t(0.975, n - 1) sd / sqrt(n)."""
+    found = np.asarray(values, np.float64)
+    n, mean = len(found), float(found.mean())
+    if n < 2:
+        return Interval(mean=mean, low=float("nan"), high=float("nan"), sd=float("nan"), seeds=n)
+    sd = float(found.std(ddof=1))
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / n**0.5
+    return Interval(mean=mean, low=mean - half, high=mean + half, sd=sd, seeds=n)
+
+
+def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
+    """The mean difference of runs by seed, of the seeds that both have: init and order of data are the same."""
+    return interval([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
+
+
+def apart(upper: Interval, lower: Interval) -> bool:
+    """Does the one's whole interval lie above the other's?"""
+    return upper.low > lower.high

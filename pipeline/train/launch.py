@@ -1,0 +1,79 @@
+"""Train on a Ray cluster: Ray Train starts the processes, the loop in them is the same as torchrun's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ...operators.models.weights import ModelError
+from ...schemas.train import TrainRecipe
+from ..cluster import ray_session
+from ..read import CorpusError, RunError
+from .errors import TrainError
+from .log import Result
+
+
+def fit_on_ray(
+    recipe: TrainRecipe,
+    data: str,
+    out: Path,
+    *,
+    workers: int,
+    ray_address: str | None = None,
+    threads: int | None = None,
+) -> Result:
+    """Train in `workers` processes, a GPU each where the cluster has any; `out` must be seen by all machines.
+
+    A Ray that runs already is used and left alone. Raises TrainError, CorpusError, ModelError and RunError.
+    """
+    try:
+        from ray.train import RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+        from ray.train.v2.api.exceptions import TrainingFailedError
+    except ImportError as error:
+        raise TrainError("--workers needs Ray Train: pip install 'cupel[ray-train]'") from error
+
+    out = out.absolute()
+    config = {"recipe": recipe.model_dump_json(), "data": data, "out": str(out), "threads": threads}
+    notes = tempfile.mkdtemp(prefix="cupel-train-")  # Ray Train's own; what is worth keeping lies in `out`
+    try:
+        with ray_session(ray_address):
+            scaling = ScalingConfig(num_workers=workers, use_gpu=_gpus() >= workers)
+            run = RunConfig(storage_path=notes)
+            TorchTrainer(_train, train_loop_config=config, scaling_config=scaling, run_config=run).fit()
+    except TrainingFailedError as error:
+        raise _told(error) from error
+    finally:
+        shutil.rmtree(notes, ignore_errors=True)
+    return Result(**json.loads((out / "result.json").read_text()))
+
+
+def _gpus() -> int:
+    """GPUs of the cluster that torch could use."""
+    import ray
+    import torch
+
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(resources.get("GPU", 0)) if torch.cuda.is_available() else 0
+
+
+def _train(config: dict[str, Any]) -> None:
+    """In each process, where Ray Train has made the process group."""
+    from .loop import fit
+    from .ranks import joined
+
+    recipe = TrainRecipe.model_validate_json(config["recipe"])
+    with joined() as ranks:
+        fit(recipe, config["data"], config["out"], ranks=ranks, threads=config["threads"])
+
+
+def _told(error: Exception) -> Exception:
+    """What went wrong in a process: the error as it was there, where it is one for the user."""
+    failures = getattr(error, "worker_failures", {}).values()
+    return next(
+        (failure for failure in failures if isinstance(failure, TrainError | CorpusError | ModelError)),
+        RunError(f"Ray Train gave up: {str(error).strip().splitlines()[-1]}"),
+    )

@@ -1,0 +1,366 @@
+"""Train a model on a cut: the loop.
+
+A run is a function of its recipe and its dataset. What a step draws, it draws from (seed, step); what it reads, from
+(seed, epoch, digest of the dataset): so a run that was killed goes on from its checkpoint as if it had not been, bit
+for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+import yaml
+
+from ...schemas.train import TrainRecipe
+from ..progress import Reporter, Silent
+from . import checkpoint
+from .augment import Views, draws
+from .build import Built, build, decayed, with_lora, write_model
+from .dataset import Dataset, open_dataset
+from .errors import Stopped, TrainError
+from .feed import Feed
+from .log import Log, Result, forward_flops, memory_gb, mfu
+from .objectives import Inputs, Loss, Towers, backward
+from .ranks import Ranks
+from .reader import Batch, Reader
+from .wrong import WrongCaptions
+
+MAX_SCALE: Final = math.log(100)  # CLIP's bound on the logit scale (arXiv:2103.00020, section 2.5)
+
+
+def fit(
+    recipe: TrainRecipe,
+    data: Dataset | str,
+    out: Path | str,
+    *,
+    ranks: Ranks = Ranks(),  # noqa: B008
+    progress: Reporter | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    threads: int | None = None,
+) -> Result:
+    """Train, or go on with, the run in the folder `out`; a finished one is not run again.
+
+    `stop` is asked after each step; Stopped is raised when it says so and a checkpoint is written. `threads` decode
+    images. Raises TrainError, ModelError and CorpusError in words.
+    """
+    dataset = open_dataset(data) if isinstance(data, str) else data
+    folder = Path(out)
+    done = _claim(folder, recipe, dataset, ranks)
+    if done is not None:
+        return done
+    with _Run(recipe, dataset, folder, ranks, progress or Silent(), threads) as run:
+        return run.go(stop)
+
+
+def _claim(folder: Path, recipe: TrainRecipe, dataset: Dataset, ranks: Ranks) -> Result | None:
+    """Make the folder this run's, or see that it is; the result where it is finished. TrainError if another's."""
+    wanted: dict[str, Any] = {"recipe": recipe.model_dump(mode="json"), "digest": dataset.digest}
+    said = folder / "run.json"
+    if said.is_file():
+        found = json.loads(said.read_text())
+        if found["digest"] != wanted["digest"]:
+            raise TrainError(f"{folder} was trained on another dataset ({found['place']}); choose another --out")
+        if differs := [name for name, value in wanted["recipe"].items() if found["recipe"].get(name) != value]:
+            raise TrainError(
+                f"{folder} has a run of another recipe ({', '.join(differs)} differ); choose another --out"
+            )
+        if (folder / "result.json").is_file():
+            return Result(**json.loads((folder / "result.json").read_text()))
+        return None
+    if folder.exists() and any(folder.iterdir()) and ranks.first:
+        raise TrainError(f"{folder} is not empty and holds no run; choose another --out")
+    ranks.wait()
+    if ranks.first:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(wanted["recipe"], sort_keys=False, allow_unicode=True)
+        (folder / "recipe.yaml").write_text(text)
+        said.write_text(json.dumps(wanted | {"place": dataset.place, "version": version("cupel")}) + "\n")
+    ranks.wait()
+    return None
+
+
+def steps_of(recipe: TrainRecipe, rows: int) -> int:
+    """Steps of a whole run."""
+    samples = recipe.samples if recipe.samples is not None else (recipe.epochs or 0) * rows
+    return max(1, math.ceil(samples / recipe.batch))
+
+
+def learning_rate(recipe: TrainRecipe, step: int, steps: int) -> float:
+    """Of a step, counted from 0: a straight rise, then level or along a cosine down to nothing."""
+    spec = recipe.optimizer
+    warm = round(spec.warmup * steps)
+    if step < warm:
+        return spec.lr * (step + 1) / warm
+    if spec.schedule == "constant":
+        return spec.lr
+    return spec.lr * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
+
+
+class _Run:
+    """A run under way on one rank."""
+
+    def __init__(
+        self, recipe: TrainRecipe, data: Dataset, folder: Path, ranks: Ranks, progress: Reporter, threads: int | None
+    ) -> None:
+        if recipe.batch % (ranks.world * recipe.accumulate):
+            raise TrainError(
+                f"a batch of {recipe.batch} cannot be shared by {ranks.world} ranks in {recipe.accumulate} parts each"
+            )
+        if data.rows < 2:
+            raise TrainError(f"{data.place} has {data.rows} rows; a contrastive loss needs two at least")
+        self.recipe, self.data, self.folder, self.ranks, self.progress = recipe, data, folder, ranks, progress
+        self.device = ranks.device()
+        bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and self.device.type == "cuda")
+        self.dtype = torch.bfloat16 if bf16 else torch.float32
+        self.steps = steps_of(recipe, data.rows)
+        self.built = build(recipe)
+        self.views = _views(recipe, self.built)
+        self.model: Any = (
+            self.built.model if recipe.model.lora is None else with_lora(self.built.model, recipe.model.lora)
+        )
+        self.model.to(self.device).to(memory_format=torch.channels_last)
+        self.optimizer = _optimizer(self.model, recipe)
+        self.average = copy.deepcopy(self.model).requires_grad_(False) if recipe.ema else None
+        self.sums = torch.zeros(2, device=self.device)  # of losses, over the first and the last twentieth of the steps
+        self.step = self._resume()
+        self.towers = self._towers()
+        self.loss = Loss(objective=recipe.objective, ranks=ranks)
+        self.wrong = WrongCaptions(recipe.objective.negatives, recipe.seed) if recipe.objective.negatives else None
+        self.log = Log(folder, self.step) if ranks.first else None
+        self.flops = self.memory = 0.0
+        self.reader = Reader(
+            data,
+            batch=recipe.batch,
+            side_px=self.views.read_px,
+            resize=self.built.preprocess["resize_mode"],
+            seed=recipe.seed,
+            rank=ranks.rank,
+            world=ranks.world,
+            start=self.step,
+            window_rows=recipe.window_rows,
+            threads=threads,
+            tokenize=self._tokenize,
+        )
+
+    def __enter__(self) -> _Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reader.close()
+        if self.log is not None:
+            self.log.close()
+
+    def _towers(self) -> torch.nn.Module:
+        towers: Any = Towers(self.model)
+        if self.recipe.compile:
+            towers = torch.compile(towers)
+        if self.ranks.world == 1:
+            return cast(torch.nn.Module, towers)
+        where = [self.device.index] if self.device.type == "cuda" else None
+        return torch.nn.parallel.DistributedDataParallel(towers, device_ids=where)
+
+    def _tokenize(self, texts: list[str]) -> np.ndarray:
+        """Token ids (texts, context length), or (texts, 2, context length) with hard negatives."""
+        ids = self.built.tokenize(texts)
+        return ids if self.wrong is None else np.stack([ids, self.wrong(texts, self.built.tokenize)], axis=1)
+
+    # Going
+
+    def go(self, stop: Callable[[], bool]) -> Result:
+        """All steps that are left; writes the model and the result."""
+        feed, first, began = Feed(self.reader, self.device), self.step, time.perf_counter()
+        self.progress.begin("train", (self.steps - first) * self.recipe.batch, "pairs")
+        batches = iter(feed)
+        while self.step < self.steps:
+            batch, images = next(batches)
+            losses = self._step(batch, images)
+            self.step += 1
+            self.progress.advance(self.recipe.batch)
+            if self.step % self.recipe.log_steps == 0 or self.step == self.steps:
+                self._tell(losses, first, began, feed)
+            stopping = self.ranks.agree(stop()) and self.step < self.steps
+            if stopping or (self.step % self.recipe.checkpoint_steps == 0 and self.step < self.steps):
+                self._save()
+            if stopping:
+                raise Stopped(f"stopped at step {self.step} of {self.steps}; the same command goes on from there")
+        return self._finish(first, time.perf_counter() - began, feed)
+
+    def _step(self, batch: Batch, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """One step of the optimizer; gives this rank's losses."""
+        inputs = self._inputs(batch, images)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, self.step, self.steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.train()
+        losses = backward(self.towers, self.loss, inputs, self.recipe.accumulate, self.dtype, self._seed)
+        if self.recipe.optimizer.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimizer.clip_norm)
+        self.optimizer.step()
+        with torch.no_grad():
+            _named(self.model, "logit_scale").clamp_(0, MAX_SCALE)
+            self._follow()
+            window = max(1, self.steps // 20)
+            total = torch.stack(list(losses.values())).sum()
+            self.sums[0] += total * (self.step < window)
+            self.sums[1] += total * (self.step >= self.steps - window)
+        return losses
+
+    def _inputs(self, batch: Batch, images: torch.Tensor) -> Inputs:
+        assert batch.tokens is not None
+        seen = self.views(images, batch.rows, batch.epochs).contiguous(memory_format=torch.channels_last)
+        tokens = batch.tokens if self.wrong is None else batch.tokens.reshape(-1, batch.tokens.shape[-1])
+        towers = getattr(self.towers, "module", self.towers)
+        if getattr(towers, "trims", False):
+            from ...operators.models.clip import trimmed_length
+
+            tokens = tokens[:, : trimmed_length(tokens)]
+        ids = torch.from_numpy(np.ascontiguousarray(tokens).astype(np.int64)).to(self.device, non_blocking=True)
+        if not self.flops:
+            self.flops = self._count(seen[:1], ids[:1])
+        if self.wrong is None:
+            return Inputs(images=seen, ids=ids, wrong=None)
+        return Inputs(images=seen, ids=ids[0::2], wrong=ids[1::2])
+
+    def _count(self, images: torch.Tensor, ids: torch.Tensor) -> float:
+        """Operations of a pair forward and backward; backward costs twice the forward."""
+        return 3 * forward_flops(Towers(self.model), images, ids)
+
+    def _seed(self, part: int) -> None:
+        """Dropout and the like depend on (seed, step, rank, part) alone."""
+        here = np.array([self.step * self.ranks.world + self.ranks.rank])
+        seed = int(draws(self.recipe.seed, here, np.array([part]), 1)[0, 0] * 2**62)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed asks for a stack trace: 3 ms
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def _follow(self) -> None:
+        """The moving average; buffers are taken as they are."""
+        if self.average is None or self.recipe.ema is None:
+            return
+        for mine, its in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            mine.lerp_(its, 1 - self.recipe.ema)
+        for mine, its in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            mine.copy_(its)
+
+    def _tell(self, losses: dict[str, torch.Tensor], first: int, began: float, feed: Feed) -> None:
+        """A line of the log. TrainError where the loss is no number any more."""
+        mean = {name: self.ranks.total(value) / self.ranks.world for name, value in losses.items()}
+        values = {f"loss_{name}": float(value) for name, value in mean.items()}
+        loss, took = sum(values.values()), time.perf_counter() - began
+        if not math.isfinite(loss):
+            raise TrainError(f"the loss is {loss} at step {self.step}: lower optimizer.lr, or raise optimizer.warmup")
+        if self.log is None:
+            return
+        rate = (self.step - first) * self.recipe.batch / took
+        speed = {
+            "samples_per_s": round(rate, 1),
+            "data_wait_share": round(feed.waited_s / took, 4),
+            "mfu": self._mfu(rate),
+            "memory_gb": round(memory_gb(self.device), 3),
+        }
+        lr = learning_rate(self.recipe, self.step - 1, self.steps)
+        scale = float(_named(self.model, "logit_scale").detach().exp())
+        seen = {"loss": loss, "lr": lr, "logit_scale": scale, "samples": self.step * self.recipe.batch}
+        self.log.write(self.step, seen | (values if len(values) > 1 else {}) | speed)
+
+    def _mfu(self, samples_per_s: float) -> float | None:
+        found = mfu(samples_per_s / self.ranks.world * self.flops, self.device)
+        return None if found is None else round(found, 4)
+
+    # Ending and beginning again
+
+    def _save(self) -> None:
+        sums = self.ranks.total(self.sums) / self.ranks.world
+        if self.ranks.first:
+            state = checkpoint.with_moments(self.model, self.optimizer) | {"sums": sums}
+            if self.average is not None:
+                state |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+            facts = {"digest": self.data.digest, "version": version("cupel"), "samples": self.step * self.recipe.batch}
+            checkpoint.save(self.folder / "checkpoints", self.step, state, facts)
+        self.ranks.wait()
+
+    def _resume(self) -> int:
+        """The step that the newest checkpoint was written after; 0 without one."""
+        saved = checkpoint.found(self.folder / "checkpoints")
+        if not saved:
+            return 0
+        state, facts = checkpoint.load(saved[-1])
+        checkpoint.restore(self.model, self.optimizer, state)
+        if self.average is not None:
+            self.average.load_state_dict({n[8:]: t for n, t in state.items() if n.startswith("average.")})
+        self.sums = state["sums"].to(self.device)
+        self.progress.say(f"going on after step {facts['step']} of {self.steps}")
+        return int(facts["step"])
+
+    def _finish(self, first: int, took: float, feed: Feed) -> Result:
+        sums = self.ranks.total(self.sums) / self.ranks.world / max(1, self.steps // 20)
+        seen, rate = self.steps * self.recipe.batch, (self.steps - first) * self.recipe.batch / took
+        parameters = list(self.model.parameters())
+        result = Result(
+            name=self.recipe.name,
+            loss_first=float(sums[0]),
+            loss_last=float(sums[1]),
+            steps=self.steps,
+            samples_seen=seen,
+            rows=self.data.rows,
+            epochs=seen / self.data.rows,
+            samples_per_s=rate,
+            data_wait_share=feed.waited_s / took,
+            mfu=self._mfu(rate),
+            flops_per_sample=self.flops,
+            memory_gb=memory_gb(self.device),
+            skipped=len(self.reader.skips),
+            seconds=took,
+            parameters=sum(p.numel() for p in parameters),
+            trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
+            dataset=self.data.place,
+            digest=self.data.digest,
+            seed=self.recipe.seed,
+            model=str(self.folder / "model"),
+        )
+        if self.ranks.first:
+            self._write(result)
+        self.ranks.wait()
+        return result
+
+    def _write(self, result: Result) -> None:
+        """The model, what was skipped, and last the result; checkpoints have served."""
+        model = self.model if self.average is None else self.average
+        if self.recipe.model.lora is not None:
+            model = cast(Any, copy.deepcopy(model)).merge_and_unload()
+        write_model(replace(self.built, model=model), self.recipe, self.folder / "model")
+        skips = "".join(json.dumps(asdict(skip)) + "\n" for skip in self.reader.skips)
+        (self.folder / "skips.jsonl").write_text(skips)
+        (self.folder / "result.json").write_text(json.dumps(asdict(result), indent=2) + "\n")
+        checkpoint.clear(self.folder / "checkpoints")
+
+
+def _views(recipe: TrainRecipe, built: Built) -> Views:
+    look = built.preprocess
+    return Views(augment=recipe.augment, side_px=built.side_px, mean=look["mean"], std=look["std"], seed=recipe.seed)
+
+
+def _optimizer(model: torch.nn.Module, recipe: TrainRecipe) -> torch.optim.Optimizer:
+    """AdamW over what is trained; matrices and filters decay."""
+    spec = recipe.optimizer
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for n, p in named if decayed(n, p)], "weight_decay": spec.weight_decay},
+        {"params": [p for n, p in named if not decayed(n, p)], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps, fused=True)
+
+
+def _named(model: torch.nn.Module, name: str) -> torch.nn.Parameter:
+    """A parameter of the model, however deep adapters have put it."""
+    return next(parameter for found, parameter in model.named_parameters() if found.split(".")[-1] == name)

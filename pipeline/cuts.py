@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from ..operators.registry import did_you_mean
 from ..schemas.corpus import Manifest
 from .read import CorpusError
 from .store import Store
@@ -49,19 +50,29 @@ def _entry(store: Store, folder: str) -> CutEntry | None:
     return CutEntry(folder=folder, manifest=manifest, newest=folder == f"cuts/{newest}")
 
 
-def newest_cut(store: Store) -> CutEntry:
-    """The cut that was made last. CorpusError where there is none."""
+def chosen_cut(store: Store, name: str | None = None) -> CutEntry:
+    """A cut of a corpus by its recipe's name or its folder's; the one that was made last where none is given.
+
+    CorpusError where there is none, with near names.
+    """
     cuts = list_cuts(store)
     if not cuts:
         raise CorpusError(f"{store.uri} has no finished cut; `cupel run` makes one")
-    return cuts[0]
+    if name is None:
+        return cuts[0]
+    named = [cut for cut in cuts if name.removeprefix("cuts/") in (cut.title, cut.manifest.name)]
+    if not named:
+        known = [cut.title for cut in cuts]
+        near = did_you_mean(name, [*known, *(cut.manifest.name for cut in cuts)])
+        raise CorpusError(f"there is no cut {name!r}{near} (there are: {', '.join(known)})")
+    return next((cut for cut in named if cut.newest), named[0])
 
 
-def cut_at(store: Store) -> str | None:
+def cut_at(store: Store, name: str | None = None) -> str | None:
     """Where the cut lies that a user means by a folder, below it: "" for a cut's own folder; None: it holds none.
 
-    Of a corpus it is the newest; CorpusError where that has none.
+    Of a corpus it is the one named, or the newest; CorpusError where there is none.
     """
-    if store.exists("manifest.json"):
-        return ""
-    return f"{newest_cut(store).folder}/" if store.exists("corpus.json") else None
+    if store.exists("corpus.json"):
+        return f"{chosen_cut(store, name).folder}/"
+    return "" if store.exists("manifest.json") else None

@@ -140,6 +140,7 @@ Try
   sed 's/max_distance: 4/max_distance: 8/' {recipe} > {mine}
   {cupel} run {mine} {_shown(out / "sites.txt")} --out {corpus}    # a new cut; nothing is fetched again
   {cupel} inspect {corpus}    # both cuts in your browser: what went and why, and thresholds to move
+  {cupel} train smoke --data {corpus} --cut demo_pairs --out {_shown(out / "model")}    # a model on what was kept
   {cupel} verify {corpus}    # checksums, and rows in = kept + dropped
   {cupel} operators    # what else can be measured""",
         markup=False,

@@ -14,14 +14,13 @@ import polars as pl
 import pyarrow as pa
 from pydantic import ValidationError
 
-from ...operators.registry import did_you_mean
 from ...operators.source import open_source
 from ...operators.source.base import Rows, Scan, Shard, ShardError, Source, SourceError
 from ...schemas.corpus import shard_name
 from ...schemas.recipe import Recipe
 from ...schemas.summary import Summary
 from ..children import ChildView
-from ..cuts import CutEntry, list_cuts, newest_cut
+from ..cuts import CutEntry, chosen_cut
 from ..keep import Mask, rules_of
 from ..plan import KeepStep, Plan, RowStep
 from ..planner import make_plan
@@ -48,16 +47,7 @@ def open_cut(place: str | Store, cut: str | None = None) -> OpenedCut:
         return open_cut(around, name)
     if not store.exists("corpus.json"):
         raise CorpusError(f"{store.uri} is neither a corpus folder nor a finished cut")
-    return OpenedCut(store, newest_cut(store) if cut is None else _chosen(list_cuts(store), cut))
-
-
-def _chosen(cuts: Sequence[CutEntry], name: str) -> CutEntry:
-    named = [cut for cut in cuts if name.removeprefix("cuts/") in (cut.title, cut.manifest.name)]
-    if not named:
-        known = [cut.title for cut in cuts]
-        near = did_you_mean(name, [*known, *(cut.manifest.name for cut in cuts)])
-        raise CorpusError(f"there is no cut {name!r}{near} (there are: {', '.join(known)})")
-    return next((cut for cut in named if cut.newest), named[0])
+    return OpenedCut(store, chosen_cut(store, cut))
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,9 @@ def train(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; the same command goes on with it.")
     ],
+    cut: Annotated[
+        str | None, typer.Option(metavar="NAME", callback=given, help="Of a corpus: this recipe's cut, not the newest.")
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Pairs seen in all, in place of the recipe's.")
     ] = None,
@@ -76,11 +79,11 @@ def train(
             fail("--ray-address goes with --workers")
         result: Result | None
         if workers is None:
-            result = _fit_here(chosen, data, out, threads)
+            result = _fit_here(chosen, data, cut, out, threads)
         else:
             from .launch import fit_on_ray
 
-            result = fit_on_ray(chosen, data, out, workers=workers, ray_address=ray_address, threads=threads)
+            result = fit_on_ray(chosen, data, out, cut=cut, workers=workers, ray_address=ray_address, threads=threads)
     if result is None:
         return  # another rank tells
     print_json(asdict(result)) if as_json else _show(result)
@@ -95,18 +98,20 @@ def _chosen(recipe: str, samples: int | None, seed: int | None) -> TrainRecipe:
     return TrainRecipe.model_validate(load_train_recipe(recipe).model_dump() | changes)
 
 
-def _fit_here(recipe: TrainRecipe, data: str, out: Path, threads: int | None) -> Result | None:
+def _fit_here(recipe: TrainRecipe, data: str, cut: str | None, out: Path, threads: int | None) -> Result | None:
     """In this process, one of torchrun's or alone."""
     from ..progress import Silent, Terminal
+    from .dataset import open_dataset
     from .loop import fit
     from .ranks import joined
 
     with joined() as ranks, stopping() as stop:
+        dataset = open_dataset(data, cut=cut)
         if not ranks.first:
-            fit(recipe, data, out, ranks=ranks, progress=Silent(), stop=stop, threads=threads)
+            fit(recipe, dataset, out, ranks=ranks, progress=Silent(), stop=stop, threads=threads)
             return None
         with Terminal() as progress:
-            return fit(recipe, data, out, ranks=ranks, progress=progress, stop=stop, threads=threads)
+            return fit(recipe, dataset, out, ranks=ranks, progress=progress, stop=stop, threads=threads)
 
 
 @contextmanager

@@ -111,13 +111,15 @@ class Dataset:
         return found if self.chosen is None else found.take(pa.array(self.chosen))
 
 
-def open_dataset(place: str, *, image: str = "image", text: str = "text") -> Dataset:
-    """The curated rows of a cut, of a corpus (its newest cut), or of a file or folder of Parquet; local or s3://.
+def open_dataset(place: str, *, cut: str | None = None, image: str = "image", text: str = "text") -> Dataset:
+    """The curated rows of a cut, of a corpus, or of a file or folder of Parquet; local or s3://.
+
+    Of a corpus it is the `cut` of this name, or the newest.
 
     `image` is a column of bytes, or struct<bytes, path> as Hugging Face writes it; `text` one of strings. Raises
     CorpusError in words for the user.
     """
-    named = _files(place)
+    named = _files(place, cut)
     with ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(lambda listed: _scan(listed, image, text), named))
     parts = tuple(part for scan in found for part in scan.parts)
@@ -133,11 +135,13 @@ def open_dataset(place: str, *, image: str = "image", text: str = "text") -> Dat
 _Listed = tuple[str, str, str | None]  # path, name relative to the place, SHA-256 where a manifest has it
 
 
-def _files(place: str) -> list[_Listed]:
+def _files(place: str, cut: str | None) -> list[_Listed]:
     """The files, in the order of their names."""
     store = open_store(place) if is_remote(place) or Path(place).is_dir() else None
-    if store is not None and (cut := cut_at(store)) is not None:
-        return list(_files_of_cut(store, cut))
+    if store is not None and (folder := cut_at(store, cut)) is not None:
+        return list(_files_of_cut(store, folder))
+    if cut is not None:
+        raise CorpusError(f"{place} is no corpus, so it has no cut {cut!r}")
     try:
         entries = [entry for entry in find(place) if entry.path.endswith(".parquet")]
     except SourceError as error:

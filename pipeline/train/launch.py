@@ -22,6 +22,7 @@ def fit_on_ray(
     out: Path,
     *,
     workers: int,
+    cut: str | None = None,
     ray_address: str | None = None,
     threads: int | None = None,
 ) -> Result:
@@ -37,7 +38,7 @@ def fit_on_ray(
         raise TrainError("--workers needs Ray Train: pip install 'cupel[ray-train]'") from error
 
     out = out.absolute()
-    config = {"recipe": recipe.model_dump_json(), "data": data, "out": str(out), "threads": threads}
+    config = {"recipe": recipe.model_dump_json(), "data": data, "cut": cut, "out": str(out), "threads": threads}
     notes = tempfile.mkdtemp(prefix="cupel-train-")  # Ray Train's own; what is worth keeping lies in `out`
     try:
         with ray_session(ray_address):
@@ -62,12 +63,14 @@ def _gpus() -> int:
 
 def _train(config: dict[str, Any]) -> None:
     """In each process, where Ray Train has made the process group."""
+    from .dataset import open_dataset
     from .loop import fit
     from .ranks import joined
 
     recipe = TrainRecipe.model_validate_json(config["recipe"])
     with joined() as ranks:
-        fit(recipe, config["data"], config["out"], ranks=ranks, threads=config["threads"])
+        dataset = open_dataset(config["data"], cut=config["cut"])
+        fit(recipe, dataset, config["out"], ranks=ranks, threads=config["threads"])
 
 
 def _told(error: Exception) -> Exception:

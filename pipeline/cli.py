@@ -34,9 +34,6 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.add_typer(lm_app, name="lm")
-add_train_to(app)
-add_evaluate_to(app)
-add_compare_to(app)
 
 RecipeArg = Annotated[
     str,
@@ -226,6 +223,11 @@ def export(
     if result.get("unmatched"):
         print(f"{result['unmatched']:,} images left out: no sentence was matched with them")
     return None
+
+
+add_train_to(app)
+add_evaluate_to(app)
+add_compare_to(app)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from .children import ChildView
 from .frequent import Coded, Counted, Frequent
 from .grouped import Grouped
 from .keep import Mask, adaptive_name, rank_name
+from .mixed import mixed
 from .outline import BoundAt, Column, Outline, RuleAt
 from .picks import Pick, Picks, least
 from .plan import RowStep
@@ -178,17 +179,9 @@ class Decided:
 def draws_of(view: ShardView) -> np.ndarray:
     """uint64: a number of each row by its place in the source, and of children by their places among their parent's."""
     if not isinstance(view, ChildView):
-        return _mixed(np.arange(view.shard.rows, dtype=np.uint64) + np.uint64(view.shard.id << 32))
+        return mixed(np.arange(view.shard.rows, dtype=np.uint64) + np.uint64(view.shard.id << 32))
     nth = np.arange(len(view.owners)) - np.searchsorted(view.owners, view.owners)
-    return _mixed(draws_of(view.parents)[view.owners] + nth.astype(np.uint64))
-
-
-def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """uint64: numbers with their bits mixed (splitmix64)."""
-    x = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)))
+    return mixed(draws_of(view.parents)[view.owners] + nth.astype(np.uint64))
 
 
 def _as_compared(limit: float, kind: pa.DataType) -> float:

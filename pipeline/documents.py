@@ -19,6 +19,7 @@ from ..operators.source.base import Shard
 from ..schemas.corpus import ROW, STATE
 from ..schemas.fields import field
 from .keep import Mask
+from .mixed import mixed
 from .plan import DocumentStep
 from .scores import versions
 from .store import Store
@@ -35,7 +36,7 @@ class Documents:
         `nodes` those of the nodes."""
         self.parents, self.starts, self.of = np.unique(owners, return_index=True, return_inverse=True)
         self.names = names[self.parents]
-        self._mixed = _mixed(nodes)
+        self._mixed = mixed(nodes)
 
     def __len__(self) -> int:
         return len(self.parents)
@@ -49,11 +50,11 @@ class Documents:
 
     def digests(self, alive: Mask, entries: Sequence[np.ndarray] = ()) -> np.ndarray:
         """int64: a digest of each document's nodes that are alive, and of which entries (by node) hold their values."""
-        mixed = self._mixed
+        parts = self._mixed
         for position in entries:
-            mixed = _mixed(mixed ^ position.astype(np.uint64))
+            parts = mixed(parts ^ position.astype(np.uint64))
         found = np.zeros(len(self), np.uint64)
-        np.add.at(found, self.of[alive], mixed[alive])
+        np.add.at(found, self.of[alive], parts[alive])
         return found.view(np.int64)
 
     def alive(self, nodes: Mask) -> Mask:
@@ -74,19 +75,11 @@ class Documents:
         return values.take(pa.array(self.of))
 
 
-def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """uint64: numbers with their bits mixed (splitmix64), so that sums tell sets apart."""
-    x = (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)))
-
-
 def combined(digests: Sequence[np.ndarray]) -> np.ndarray:
     """One digest of several, in their order."""
     found = np.zeros(len(digests[0]), np.uint64)
     for digest in digests:
-        found = _mixed(found ^ digest.view(np.uint64))
+        found = mixed(found ^ digest.view(np.uint64))
     return found.view(np.int64)
 
 

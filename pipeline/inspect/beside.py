@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..keep import Mask
+from ..mixed import mixed
 from ..plan import KeepStep
 from .changes import SHARE_DIGITS, Change, changed_keeps
 from .ranking import numbers_of
@@ -108,18 +109,10 @@ def _first(rows: np.ndarray, values: np.ndarray, n: int, *, least: bool) -> np.n
         equal = np.flatnonzero(values == last)
         rest = n - len(nearer)
         if len(equal) > rest:
-            lots = _drawn(rows[equal])
+            lots = mixed(rows[equal])
             equal = equal[np.argpartition(lots, rest - 1)[:rest]]
         some = np.concatenate([nearer, equal])
         rows, values = rows[some], values[some]
     places = np.unique(values, return_inverse=True)[1]
-    found: np.ndarray = rows[np.lexsort((_drawn(rows), places if least else -places))]
+    found: np.ndarray = rows[np.lexsort((mixed(rows), places if least else -places))]
     return found
-
-
-def _drawn(rows: np.ndarray) -> np.ndarray:
-    """uint64: a number for each row that looks drawn (splitmix64 of its own)."""
-    x = (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)))

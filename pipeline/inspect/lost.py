@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from ...operators.source.base import ShardError, SourceError
+from ..mixed import mixed
 from ..shard import ShardView
 from .fates import Exit, Fates, each, path_columns
 from .find import Found
@@ -61,7 +62,7 @@ class Lost:
         """Rows of the other cut with their `fate` in this one."""
         for fate, numbers in rows.group_by("fate").agg("row").rows():
             self._rows[fate] += len(numbers)
-            lots = _mixed(np.array(numbers) + (shard << 32))
+            lots = mixed(np.array(numbers) + (shard << 32))
             first = np.argsort(lots)[: self.samples].tolist()
             drawn = [(shard not in self._sampled, int(lots[i]), shard, numbers[i]) for i in first]
             self._drawn[fate] = sorted(self._drawn.get(fate, []) + drawn)[: self.samples]
@@ -81,13 +82,6 @@ class Lost:
             )
             for fate in order
         ]
-
-
-def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """uint64: numbers with their bits mixed (splitmix64)."""
-    x = (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    return np.asarray(x ^ (x >> np.uint64(31)))
 
 
 def _told(cut: OpenedCut, lost_by: Fates, places: Set[tuple[int, int]]) -> dict[tuple[int, int], Sample]:

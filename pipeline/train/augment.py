@@ -7,35 +7,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
 from ...schemas.train import Augment
-
-_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
-_STIRS: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+from ..mixed import mixed
 
 
 def draws(seed: int, epochs: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """Numbers in [0, 1) (rows, count) float64, by splitmix64 of (seed, epoch, row)."""
-    with np.errstate(over="ignore"):
-        state = stirred(np.full(len(rows), seed, np.uint64))
-        for part in (epochs, rows):
-            state = stirred(state ^ part.astype(np.uint64))
-        found = [stirred(state + np.uint64(k)) for k in range(count)]
+    """Numbers in [0, 1) (rows, count) float64, a function of (seed, epoch, row)."""
+    state = mixed(np.full(len(rows), seed, np.uint64))
+    for part in (epochs, rows):
+        state = mixed(state ^ part.astype(np.uint64))
+    found = [mixed(state + np.uint64(k)) for k in range(count)]
     return (np.stack(found, axis=1) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def stirred(x: np.ndarray) -> np.ndarray:
-    """splitmix64 (Steele, Lea, Flood 2014) of uint64."""
-    with np.errstate(over="ignore"):
-        x = x + _GOLDEN
-        for shift, factor in _STIRS:
-            x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
-        return np.asarray(x ^ (x >> np.uint64(31)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,12 @@ def add_to(app: typer.Typer) -> None:
     app.command()(train)
 
 
+def _local(folder: str) -> str:
+    if not folder or "://" in folder:
+        raise typer.BadParameter(f"{folder!r} is no local folder; copy the run to where it is wanted when it is done")
+    return folder
+
+
 def train(
     recipe: Annotated[
         str,
@@ -39,7 +45,10 @@ def train(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; the same command goes on with it.")
+        str,
+        typer.Option(
+            "--out", "-o", metavar="RUN", callback=_local, help="Local folder of the run; the same command goes on."
+        ),
     ],
     cut: Annotated[
         str | None, typer.Option(metavar="NAME", callback=given, help="Of a corpus: this recipe's cut, not the newest.")
@@ -79,11 +88,13 @@ def train(
             fail("--ray-address goes with --workers")
         result: Result | None
         if workers is None:
-            result = _fit_here(chosen, data, cut, out, threads)
+            result = _fit_here(chosen, data, cut, Path(out), threads)
         else:
             from .launch import fit_on_ray
 
-            result = fit_on_ray(chosen, data, out, cut=cut, workers=workers, ray_address=ray_address, threads=threads)
+            result = fit_on_ray(
+                chosen, data, Path(out), cut=cut, workers=workers, ray_address=ray_address, threads=threads
+            )
     if result is None:
         return  # another rank tells
     print_json(asdict(result)) if as_json else _show(result)

@@ -66,26 +66,24 @@ def _claim(folder: Path, recipe: TrainRecipe, dataset: Dataset, ranks: Ranks) ->
     """Make the folder this run's, or see that it is; the result where it is finished. TrainError if another's."""
     wanted: dict[str, Any] = {"recipe": recipe.model_dump(mode="json"), "digest": dataset.digest}
     said = folder / "run.json"
-    if said.is_file():
-        found = json.loads(said.read_text())
-        if found["digest"] != wanted["digest"]:
-            raise TrainError(f"{folder} was trained on another dataset ({found['place']}); choose another --out")
-        if differs := [name for name, value in wanted["recipe"].items() if found["recipe"].get(name) != value]:
-            raise TrainError(
-                f"{folder} has a run of another recipe ({', '.join(differs)} differ); choose another --out"
-            )
-        if (folder / "result.json").is_file():
-            return Result(**json.loads((folder / "result.json").read_text()))
-        return None
-    if folder.exists() and any(folder.iterdir()) and ranks.first:
-        raise TrainError(f"{folder} is not empty and holds no run; choose another --out")
-    ranks.wait()
-    if ranks.first:
+    if ranks.first and not said.is_file():
+        draft = folder / ".run.json"
+        if folder.exists() and any(path != draft for path in folder.iterdir()):
+            raise TrainError(f"{folder} is not empty and holds no run; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(wanted | {"place": dataset.place, "version": version("cupel")}) + "\n")
+        draft.replace(said)
+    ranks.wait()
+    found = json.loads(said.read_text())
+    if found["digest"] != wanted["digest"]:
+        raise TrainError(f"{folder} was trained on another dataset ({found['place']}); choose another --out")
+    if differs := [name for name, value in wanted["recipe"].items() if found["recipe"].get(name) != value]:
+        raise TrainError(f"{folder} has a run of another recipe ({', '.join(differs)} differ); choose another --out")
+    if (folder / "result.json").is_file():
+        return Result(**json.loads((folder / "result.json").read_text()))
+    if ranks.first:
         text = yaml.safe_dump(wanted["recipe"], sort_keys=False, allow_unicode=True)
         (folder / "recipe.yaml").write_text(text)
-        said.write_text(json.dumps(wanted | {"place": dataset.place, "version": version("cupel")}) + "\n")
-    ranks.wait()
     return None
 
 

@@ -12,6 +12,7 @@ import pyarrow.types as types
 from starlette.exceptions import HTTPException
 
 from ...keep import Mask
+from ...mixed import mixed
 from ..changes import number_in
 from ..rows import CutRows, SpaceRows
 from .query import OPS, SHUFFLED, WITHOUT_VALUE, Condition, Query
@@ -187,12 +188,4 @@ def _sorted(query: Query, space: SpaceRows, found: np.ndarray) -> np.ndarray:
 
 def in_random_order(found: np.ndarray) -> np.ndarray:
     """Rows by chance, in the same order every time."""
-    return np.asarray(found[np.argsort(_mixed(found), kind="stable")])
-
-
-def _mixed(rows: np.ndarray) -> np.ndarray:
-    """A number for each row that tells nothing of its place (splitmix64), the same every time."""
-    x = (rows.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)))
+    return np.asarray(found[np.argsort(mixed(found), kind="stable")])

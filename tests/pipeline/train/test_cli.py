@@ -51,6 +51,8 @@ def test_json_tells_what_the_run_came_to(tiny, data, tmp_path):
     [
         (["train", "smoek", "--data", "{data}"], "no recipe 'smoek'"),
         (["train", "{tiny}", "--data", "{folder}/none"], "/none"),
+        (["train", "{tiny}", "--data", "{data}", "--out", "s3://bucket/run"], "is no local folder"),
+        (["train", "{tiny}", "--data", "{data}", "--cut", "mine"], "is no corpus, so it has no cut 'mine'"),
         (["train", "{tiny}", "--data", "{data}", "--ray-address", "auto"], "--ray-address goes with --workers"),
         (
             ["train", "{folder}/typo.yaml", "--data", "{data}"],
@@ -61,7 +63,7 @@ def test_json_tells_what_the_run_came_to(tiny, data, tmp_path):
 def test_a_mistake_is_told_in_a_line(tiny, data, tmp_path, words, told):
     (tmp_path / "typo.yaml").write_text("model: {architecture: cupel-tiny}\nbacth: 3\nsamples: 3\n")
     words = [word.format(tiny=tiny, data=data, folder=tmp_path) for word in words]
-    found = cupel(*words, "--out", tmp_path / "run")
+    found = cupel(*words, *([] if "--out" in words else ["--out", tmp_path / "run"]))
     assert found.exit_code == 2 and told in found.stderr and "Traceback" not in found.stderr
 
 

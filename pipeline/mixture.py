@@ -2,9 +2,10 @@
 
 `adaptive` keeps what more likely belongs to the upper of two. A fixed share would harm a pool that is clean; so where
 one distribution explains the score as well, or two lie too near each other, all rows stay. One distribution is a
-generalised normal one (Subbotin 1923; flat ones are among them, down to the uniform): two normal ones would halve any
-values that are merely not peaked. The fit is EM (Dempster, Laird and Rubin 1977) over the values in ascending order:
-it depends on neither the rows' order nor their shards, and has no random start.
+generalised normal one (Subbotin 1923; flat ones are among them, down to the uniform) or a beta one over the values'
+range: two normal ones would halve any values that are merely not peaked, or lean to one side. The fit is EM (Dempster,
+Laird and Rubin 1977) over the values in ascending order: it depends on neither the rows' order nor their shards, and
+has no random start.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from scipy.special import betaln, digamma, polygamma
 
 from ..schemas.corpus import Fitted
 
@@ -135,7 +137,24 @@ def _bic_of_one(points: _Points, width: float) -> float:
         scale = (shape * (power if shape != 2 else 1.0)) ** (1 / shape)
         each = math.log(shape) - math.log(2 * scale) - math.lgamma(1 / shape) - 1 / shape
         found = max(found, 2 * rows * each - (2 if shape == 2 else 3) * math.log(rows))
-    return found
+    return max(found, _bic_of_beta(points, width))
+
+
+def _bic_of_beta(points: _Points, width: float) -> float:
+    """The same for the likeliest beta distribution over the range of the values, `width` wide."""
+    rows, low = float(points.counts.sum()), float(points.means[0])
+    room = width / rows  # on both sides, so that no value has a likelihood of 0 or infinity
+    x = (points.means - low + room) / (float(points.means[-1]) - low + 2 * room)
+    logs = np.stack([np.log(x), np.log1p(-x)]) @ points.counts / rows
+    mean = float(x @ points.counts) / rows
+    variance = float((x - mean) ** 2 @ points.counts) / rows
+    sizes = np.array([mean, 1 - mean]) * max(mean * (1 - mean) / variance - 1, 0.1)  # by moments, where Newton begins
+    for _ in range(20):
+        slope = logs - digamma(sizes) + digamma(sizes.sum())
+        bend = np.full((2, 2), polygamma(1, sizes.sum())) - np.diag(polygamma(1, sizes))
+        sizes = np.maximum(sizes - np.linalg.solve(bend, slope), sizes / 2)
+    each = float((sizes - 1) @ logs) - float(betaln(*sizes)) - math.log(width + 2 * room)
+    return 2 * rows * each - 4 * math.log(rows)
 
 
 def _why_not(two: _Two, gain: float, border: float | None) -> str:
@@ -144,6 +163,8 @@ def _why_not(two: _Two, gain: float, border: float | None) -> str:
         return f"one group explains the values as well (BIC gains {gain:.1f} by two, less than {LEAST_GAIN:g})"
     if min(two.weights) < LEAST_WEIGHT:
         return f"the smaller group would be {min(two.weights):.2%} of the rows, less than {LEAST_WEIGHT:.0%}"
+    if two.sds[1] <= NARROWEST:  # a score that ends there: what lies below is no other sort of row
+        return "the upper group would be a single value"
     if border is None or two.separation < LEAST_SEPARATION:
         return f"two groups lie too near each other ({two.separation:.2f} sds apart, less than {LEAST_SEPARATION:g})"
     return ""

@@ -101,6 +101,9 @@ ONE = {
     "beta": stats.beta(8, 2),
     "flat top": stats.beta(2, 2),
     "uniform": stats.uniform(),
+    "triangular": stats.triang(1),
+    "rising": stats.beta(2, 1),
+    "rising fast": stats.beta(1.5, 1),
 }
 
 
@@ -123,8 +126,12 @@ def test_one_distribution_loses_no_row(shape, sign, rows):
         ([0.0] * (LEAST_ROWS // 2) + [1.0] * (LEAST_ROWS // 2 - 1), "199 values are too few"),
         ([0.3] * 1000, "all values are the same"),
         ([0.0] * 1000, "all values are the same"),
-        ([*np.random.default_rng(0).normal(size=999), 1e300], "too near|smaller group would be 0.1"),
-        ([*np.random.default_rng(0).normal(size=990), *[40.0] * 9], "smaller group would be 0.90%"),
+        ([*np.random.default_rng(0).normal(size=999), 1e300], "too near|smaller group would be 0.1|a single value"),
+        (np.minimum(np.random.default_rng(0).normal(size=5000), 0.5), "the upper group would be a single value"),
+        (
+            [*np.random.default_rng(0).normal(size=990), *[40.0] * 9],
+            "smaller group would be 0.90%",
+        ),
     ],
 )
 def test_why_nothing_is_dropped(values, why):

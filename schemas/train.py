@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from .recipe import Strict
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Lora(Strict):
+class Exact(Strict):
+    """Numbers are finite, too."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class Lora(Exact):
     """Low-rank adapters in the towers' linear layers; the towers stay as they are (arXiv:2106.09685)."""
 
     rank: int = Field(8, ge=1)
@@ -22,7 +29,7 @@ class Lora(Strict):
     )
 
 
-class Model(Strict):
+class Model(Exact):
     """What is trained: an architecture by name or by its parts, from scratch or from weights."""
 
     architecture: str | None = Field(
@@ -47,6 +54,8 @@ class Model(Strict):
             raise ValueError("model needs exactly one of architecture and config")
         if self.config is not None and not {"embed_dim", "vision_cfg", "text_cfg"} <= self.config.keys():
             raise ValueError("config needs embed_dim, vision_cfg and text_cfg")
+        if self.config is not None and not all(isinstance(self.config[k], dict) for k in ("vision_cfg", "text_cfg")):
+            raise ValueError("vision_cfg and text_cfg are mappings")
         if self.config is not None and self.pretrained:
             raise ValueError("pretrained goes with architecture")
         if self.unlocked_groups and not self.lock_image:
@@ -58,7 +67,7 @@ class Model(Strict):
         return self
 
 
-class Negatives(Strict):
+class Negatives(Exact):
     """Captions that are nearly right, as further texts that no image matches (NegCLIP, arXiv:2210.01936)."""
 
     kinds: tuple[Literal["attribute", "relation", "order", "negation", "counting"], ...] = Field(
@@ -67,7 +76,7 @@ class Negatives(Strict):
     share: Share = Field(1.0, description="of the captions that allow it, how many get one")
 
 
-class Objective(Strict):
+class Objective(Exact):
     """What the model is taught by."""
 
     name: Literal["clip", "siglip", "coca"] = "clip"
@@ -81,7 +90,7 @@ class Objective(Strict):
         return self
 
 
-class Augment(Strict):
+class Augment(Exact):
     """What is done to the images on the device, drawn anew for each image and epoch."""
 
     crop: float = Field(0.9, gt=0, le=1, description="least share of the image's area that is shown; 1: all of it")
@@ -91,19 +100,19 @@ class Augment(Strict):
     )
 
 
-class Optimizer(Strict):
+class Optimizer(Exact):
     """AdamW. Weight decay is for matrices and filters alone."""
 
     lr: float = Field(1e-3, gt=0, description="learning rate at its highest")
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: Share = Field(0.05, description="share of the steps over which it rises")
-    betas: tuple[float, float] = Field((0.9, 0.98), strict=False)
+    betas: tuple[Decay, Decay] = Field((0.9, 0.98), strict=False)
     eps: float = Field(1e-6, gt=0)
     weight_decay: float = Field(0.1, ge=0)
     clip_norm: float | None = Field(1.0, gt=0, description="longest gradient")
 
 
-class TrainRecipe(Strict):
+class TrainRecipe(Exact):
     """One complete training run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)
@@ -114,8 +123,8 @@ class TrainRecipe(Strict):
     samples: int | None = Field(None, ge=1, description="pairs seen in all, rounded up to whole batches")
     epochs: float | None = Field(None, gt=0, description="instead: times that each pair is seen")
     batch: int = Field(256, ge=2, description="pairs a step, over all ranks")
-    accumulate: int = Field(1, ge=1, description="parts in which a batch is computed; the loss is that of the whole")
-    seed: int = Field(0, ge=0)
+    accumulate: int = Field(1, ge=1, description="parts of a batch, one after the other; the loss is the whole's")
+    seed: int = Field(0, ge=0, lt=2**63)
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU")
     compile: bool = Field(False, description="torch.compile the towers: a minute at the start, faster steps on a GPU")
     ema: float | None = Field(None, gt=0, lt=1, description="keep a moving average of the weights; it is what is saved")

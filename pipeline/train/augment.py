@@ -5,6 +5,7 @@ What is drawn for an image depends on (seed, epoch, row) alone: not on its batch
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from ...schemas.train import Augment
 from ..mixed import mixed
+from .feed import on
 
 
 def draws(seed: int, epochs: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
@@ -47,8 +49,7 @@ class Views:
         pixels = images.permute(0, 3, 1, 2).float()
         if self.augment.crop < 1 or self.augment.flip:
             pixels = self._view(pixels, draws(self.seed, epochs, rows, 4))
-        mean, std = (torch.tensor(x, device=images.device).view(1, 3, 1, 1) * 255 for x in (self.mean, self.std))
-        return pixels.sub_(mean).div_(std)
+        return pixels.sub_(_levels(self.mean, images.device)).div_(_levels(self.std, images.device))
 
     def _view(self, pixels: torch.Tensor, drawn: np.ndarray) -> torch.Tensor:
         """A square of `crop` to all of the area, somewhere in the image; every second one mirrored."""
@@ -58,5 +59,11 @@ class Views:
         theta[:, 1, 1] = side
         theta[:, :, 2] = (1 - side[:, None]) * (2 * drawn[:, 1:3] - 1)
         shape = [len(drawn), 3, self.side_px, self.side_px]
-        grid = F.affine_grid(torch.from_numpy(theta).to(pixels.device), shape, align_corners=False)
+        grid = F.affine_grid(on(pixels.device, theta), shape, align_corners=False)
         return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+@functools.cache
+def _levels(values: tuple[float, float, float], device: torch.device) -> torch.Tensor:
+    """A number a channel, of pixels from 0 to 255, (1, 3, 1, 1); copied to the device once."""
+    return torch.tensor(values, device=device).view(1, 3, 1, 1) * 255

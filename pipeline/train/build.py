@@ -65,9 +65,10 @@ def build(recipe: TrainRecipe) -> Built:
     config = _config(recipe)
     try:
         model = _weighted(recipe.model, config) if recipe.model.pretrained else _from_config(config)
-    except (TypeError, RuntimeError, AssertionError, ValueError) as error:
-        raise TrainError(f"open_clip cannot build this model: {str(error).splitlines()[0]}") from error
-    _lock(model, recipe.model)
+    except (TypeError, RuntimeError, AssertionError, ValueError, AttributeError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise TrainError(f"open_clip cannot build this model: {why}") from error
+    _lock(model, recipe.model, recipe.objective.name)
     built = Built(model=model, config=config, preprocess=_preprocess(recipe, config), tokens=_tokens(recipe, config))
     if built.side_px < 8:
         raise TrainError(f"images of {built.side_px} px are too small to be trained on")
@@ -135,12 +136,24 @@ def _weighted(spec: Model, config: dict[str, Any]) -> torch.nn.Module:
     return model
 
 
-def _lock(model: Any, spec: Model) -> None:
-    """LiT: a tower that stays as it is, with the running statistics of its normalisation."""
-    if spec.lock_image:
-        model.lock_image_tower(unlocked_groups=spec.unlocked_groups, freeze_bn_stats=True)
+def _lock(model: Any, spec: Model, objective: str) -> None:
+    """LiT: a tower that stays as it is (`frozen_norms` are left in evaluation mode); a bias only where it is used."""
+    if spec.lock_image and not spec.unlocked_groups:  # open_clip leaves the projection of timm's towers free
+        model.visual.requires_grad_(False)
+    if spec.lock_image and spec.unlocked_groups:  # open_clip's frozen normalisation drops timm's activations
+        model.lock_image_tower(unlocked_groups=spec.unlocked_groups, freeze_bn_stats=False)
     if spec.lock_text:
         model.lock_text_tower(unlocked_layers=0, freeze_layer_norm=True)
+    if objective != "siglip" and getattr(model, "logit_bias", None) is not None:
+        model.logit_bias.requires_grad_(False)
+
+
+def norms(model: torch.nn.Module, *, frozen: bool) -> list[torch.nn.Module]:
+    """Batch normalisations whose gains are trained, or are not: these keep their running statistics."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    found = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    return [norm for norm in found if frozen != any(parameter.requires_grad for parameter in norm.parameters())]
 
 
 def with_lora(model: torch.nn.Module, lora: Lora) -> Any:
@@ -232,17 +245,9 @@ def write_model(built: Built, recipe: TrainRecipe, folder: Path) -> None:
         shutil.copyfile(source / MERGES, folder / MERGES)
     elif vocab_size < ALL_TOKENS:
         (folder / MERGES).write_bytes(_merges(vocab_size))
-    save_file(_weights(built.model), folder / f"{WEIGHTS}.new")
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in built.model.state_dict().items()}
+    save_file(weights, folder / f"{WEIGHTS}.new")
     (folder / f"{WEIGHTS}.new").replace(folder / WEIGHTS)
-
-
-def _weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The state as open_clip expects it; a locked tower's normalisation has lost a counter that nobody reads."""
-    import torch
-
-    found = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    counters = [name.replace("running_var", "num_batches_tracked") for name in found if name.endswith("running_var")]
-    return {name: torch.tensor(0) for name in counters} | found
 
 
 def decayed(name: str, parameter: torch.nn.Parameter) -> bool:

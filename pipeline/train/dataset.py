@@ -32,6 +32,7 @@ from ..store import Store, open_store
 
 _THREADS: Final = 16  # footers read at a time: each waits for the disk or the network
 _KEPT_FOOTERS: Final = 64
+MAX_GROUP_BYTES: Final = 2 << 30
 Encoded = tuple[bytes | None, bytes | None]  # an image as it is stored, and a text in UTF-8
 _NOTHING: Final = "nothing to train on"
 
@@ -125,6 +126,11 @@ def open_dataset(place: str, *, cut: str | None = None, image: str = "image", te
     parts = tuple(part for scan in found for part in scan.parts)
     if not parts:
         raise CorpusError(f"{place} has no rows: {_NOTHING}")
+    if (largest := max(parts, key=lambda part: part.bytes)).bytes > MAX_GROUP_BYTES:
+        raise CorpusError(
+            f"{largest.file}: row group {largest.group} holds {largest.bytes / 1e9:.1f} GB and is read as a whole; "
+            f"write the file again with smaller ones (row_group_size), at most {MAX_GROUP_BYTES >> 30} GiB"
+        )
     whole = hashlib.sha256(json.dumps([scan.told for scan in found]).encode()).hexdigest()
     return Dataset(place=place, parts=parts, digest=whole, whole=whole, image=image, text=text)
 

@@ -11,10 +11,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
     from .reader import Batch, Reader
+
+
+def on(device: torch.device, array: np.ndarray) -> torch.Tensor:
+    """A copy of an array on the device, without waiting for what runs there."""
+    found = torch.from_numpy(array)
+    return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found
 
 
 class Feed:
@@ -45,7 +52,7 @@ class Feed:
             if batch is None:
                 return None
             with torch.cuda.stream(stream):
-                images = torch.from_numpy(batch.images).pin_memory().to(self.device, non_blocking=True)
+                images = on(self.device, batch.images)
                 return batch, images, stream.record_event()
 
         with ThreadPoolExecutor(1, "feed") as thread:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ def fit_on_ray(
 
     A Ray that runs already is used and left alone. Raises TrainError, CorpusError, ModelError and RunError.
     """
+    import ray
+
     try:
         from ray.train import RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
@@ -37,12 +40,16 @@ def fit_on_ray(
     except ImportError as error:
         raise TrainError("--workers needs Ray Train: pip install 'cupel[ray-train]'") from error
 
-    out = out.absolute()
+    out, recipe = out.absolute(), _absolute(recipe)  # Ray Train's processes work in a folder of their own
+    data = str(Path(data).absolute()) if Path(data).exists() else data
     config = {"recipe": recipe.model_dump_json(), "data": data, "cut": cut, "out": str(out), "threads": threads}
     notes = tempfile.mkdtemp(prefix="cupel-train-")  # Ray Train's own; what is worth keeping lies in `out`
     try:
         with ray_session(ray_address):
-            scaling = ScalingConfig(num_workers=workers, use_gpu=_gpus() >= workers)
+            gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+            if 0 < gpus < workers:
+                print(f"the cluster has {gpus} GPUs for {workers} workers: training on CPUs", file=sys.stderr)
+            scaling = ScalingConfig(num_workers=workers, use_gpu=gpus >= workers)
             run = RunConfig(storage_path=notes)
             TorchTrainer(_train, train_loop_config=config, scaling_config=scaling, run_config=run).fit()
     except TrainingFailedError as error:
@@ -52,13 +59,11 @@ def fit_on_ray(
     return Result(**json.loads((out / "result.json").read_text()))
 
 
-def _gpus() -> int:
-    """GPUs of the cluster that torch could use."""
-    import ray
-    import torch
-
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return int(resources.get("GPU", 0)) if torch.cuda.is_available() else 0
+def _absolute(recipe: TrainRecipe) -> TrainRecipe:
+    """The recipe with the model's folder and file of weights named from the root."""
+    paths = {"architecture": recipe.model.architecture or "", "pretrained": recipe.model.pretrained}
+    found = {name: str(Path(path).absolute()) for name, path in paths.items() if path and Path(path).exists()}
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update=found)})
 
 
 def _train(config: dict[str, Any]) -> None:

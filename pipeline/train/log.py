@@ -77,8 +77,11 @@ class Log:
         from tensorboardX import SummaryWriter
 
         self.path = folder / "log.jsonl"
-        lines = self.path.read_text().splitlines() if self.path.is_file() else []
-        self.path.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
+        lines = self.path.read_text().splitlines(keepends=True) if self.path.is_file() else []
+        whole = [line for line in lines if line.endswith("\n")]  # the last one may have been cut off
+        draft = self.path.with_suffix(".draft")
+        draft.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
+        draft.replace(self.path)
         self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
 
     def write(self, step: int, values: dict[str, Any]) -> None:

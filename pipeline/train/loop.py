@@ -8,10 +8,13 @@ for bit on a CPU.
 from __future__ import annotations
 
 import copy
+import fcntl
 import json
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,16 +28,19 @@ from ...schemas.train import TrainRecipe
 from ..progress import Reporter, Silent
 from . import checkpoint
 from .augment import Views, draws
-from .build import Built, build, decayed, with_lora, write_model
+from .build import Built, build, decayed, norms, with_lora, write_model
 from .dataset import Dataset, open_dataset
 from .errors import Stopped, TrainError
-from .feed import Feed
+from .feed import Feed, on
 from .log import Log, Result, forward_flops, memory_gb, mfu
 from .objectives import Inputs, Loss, Towers, backward
 from .ranks import Ranks
 from .reader import Batch, Reader
+from .skips import Skips
 from .wrong import WrongCaptions
 
+CACHE_MB: Final = 2048  # decoded images of a small dataset, of all processes of a machine
+ASK_STEPS: Final = 10
 MAX_SCALE: Final = math.log(100)  # CLIP's bound on the logit scale (arXiv:2103.00020, section 2.5)
 
 
@@ -58,21 +64,34 @@ def fit(
     done = _claim(folder, recipe, dataset, ranks)
     if done is not None:
         return done
-    with _Run(recipe, dataset, folder, ranks, progress or Silent(), threads) as run:
+    with _alone(folder, ranks), _Run(recipe, dataset, folder, ranks, progress or Silent(), threads) as run:
         return run.go(stop)
+
+
+@contextmanager
+def _alone(folder: Path, ranks: Ranks) -> Iterator[None]:
+    """One start of a run at a time. TrainError where another is under way."""
+    if not ranks.first:
+        yield
+        return
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainError(f"another process is training in {folder}") from error
+        yield
 
 
 def _claim(folder: Path, recipe: TrainRecipe, dataset: Dataset, ranks: Ranks) -> Result | None:
     """Make the folder this run's, or see that it is; the result where it is finished. TrainError if another's."""
     wanted: dict[str, Any] = {"recipe": recipe.model_dump(mode="json"), "digest": dataset.digest}
     said = folder / "run.json"
+    taken = ranks.first and not said.is_file() and folder.exists() and any(folder.iterdir())
+    if ranks.agree(taken):
+        raise TrainError(f"{folder} is not empty and holds no run; choose another --out")
     if ranks.first and not said.is_file():
-        draft = folder / ".run.json"
-        if folder.exists() and any(path != draft for path in folder.iterdir()):
-            raise TrainError(f"{folder} is not empty and holds no run; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(wanted | {"place": dataset.place, "version": version("cupel")}) + "\n")
-        draft.replace(said)
+        _put(said, json.dumps(wanted | {"place": dataset.place, "version": version("cupel")}))
     ranks.wait()
     found = json.loads(said.read_text())
     if found["digest"] != wanted["digest"]:
@@ -87,10 +106,17 @@ def _claim(folder: Path, recipe: TrainRecipe, dataset: Dataset, ranks: Ranks) ->
     return None
 
 
+def _put(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    draft = path.parent.with_name(f".{path.parent.name}.{path.name}")  # beside the folder: in it, it would fill it
+    draft.write_text(text + "\n")
+    draft.replace(path)
+
+
 def steps_of(recipe: TrainRecipe, rows: int) -> int:
     """Steps of a whole run."""
     samples = recipe.samples if recipe.samples is not None else (recipe.epochs or 0) * rows
-    return max(1, math.ceil(samples / recipe.batch))
+    return max(1, math.ceil(round(samples / recipe.batch, 6)))  # 1.1 epochs of 100 rows are 110.00000000000001
 
 
 def learning_rate(recipe: TrainRecipe, step: int, steps: int) -> float:
@@ -127,9 +153,13 @@ class _Run:
             self.built.model if recipe.model.lora is None else with_lora(self.built.model, recipe.model.lora)
         )
         self.model.to(self.device).to(memory_format=torch.channels_last)
+        self.still = norms(self.model, frozen=True)
+        if recipe.accumulate > 1 and norms(self.model, frozen=False):
+            raise TrainError("accumulate is for models without batch normalisation: its statistics would be a part's")
         self.optimizer = _optimizer(self.model, recipe)
         self.average = copy.deepcopy(self.model).requires_grad_(False) if recipe.ema else None
         self.sums = torch.zeros(2, device=self.device)  # of losses, over the first and the last twentieth of the steps
+        self.skips = Skips(folder, ranks)
         self.step = self._resume()
         self.towers = self._towers()
         self.loss = Loss(objective=recipe.objective, ranks=ranks)
@@ -147,6 +177,7 @@ class _Run:
             start=self.step,
             window_rows=recipe.window_rows,
             threads=threads,
+            cache_mb=CACHE_MB // int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
             tokenize=self._tokenize,
         )
 
@@ -170,7 +201,11 @@ class _Run:
     def _tokenize(self, texts: list[str]) -> np.ndarray:
         """Token ids (texts, context length), or (texts, 2, context length) with hard negatives."""
         ids = self.built.tokenize(texts)
-        return ids if self.wrong is None else np.stack([ids, self.wrong(texts, self.built.tokenize)], axis=1)
+        if self.wrong is None:
+            return ids
+        wrong = self.wrong(texts, self.built.tokenize)
+        wrong[(wrong == ids).all(axis=1)] = 0  # they differ behind the context's end
+        return np.stack([ids, wrong], axis=1)
 
     # Going
 
@@ -186,12 +221,17 @@ class _Run:
             self.progress.advance(self.recipe.batch)
             if self.step % self.recipe.log_steps == 0 or self.step == self.steps:
                 self._tell(losses, first, began, feed)
-            stopping = self.ranks.agree(stop()) and self.step < self.steps
+            stopping = self._asked(stop) and self.step < self.steps
             if stopping or (self.step % self.recipe.checkpoint_steps == 0 and self.step < self.steps):
+                self._means(losses)
                 self._save()
             if stopping:
                 raise Stopped(f"stopped at step {self.step} of {self.steps}; the same command goes on from there")
         return self._finish(first, time.perf_counter() - began, feed)
+
+    def _asked(self, stop: Callable[[], bool]) -> bool:
+        """Several ranks ask each other now and then: to ask is to wait for each other, and for the GPU."""
+        return stop() if self.ranks.world == 1 else self.step % ASK_STEPS == 0 and self.ranks.agree(stop())
 
     def _step(self, batch: Batch, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """One step of the optimizer; gives this rank's losses."""
@@ -200,6 +240,8 @@ class _Run:
             group["lr"] = learning_rate(self.recipe, self.step, self.steps)
         self.optimizer.zero_grad(set_to_none=True)
         self.model.train()
+        for norm in self.still:
+            norm.eval()
         losses = backward(self.towers, self.loss, inputs, self.recipe.accumulate, self.dtype, self._seed)
         if self.recipe.optimizer.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimizer.clip_norm)
@@ -222,7 +264,7 @@ class _Run:
             from ...operators.models.clip import trimmed_length
 
             tokens = tokens[:, : trimmed_length(tokens)]
-        ids = torch.from_numpy(np.ascontiguousarray(tokens).astype(np.int64)).to(self.device, non_blocking=True)
+        ids = on(self.device, np.ascontiguousarray(tokens).astype(np.int64))
         if not self.flops:
             self.flops = self._count(seen[:1], ids[:1])
         if self.wrong is None:
@@ -242,21 +284,19 @@ class _Run:
             torch.cuda.manual_seed(seed)
 
     def _follow(self) -> None:
-        """The moving average; buffers are taken as they are."""
+        """The moving average, shorter at first, lest it holds on to where the run began; buffers as they are."""
         if self.average is None or self.recipe.ema is None:
             return
+        old = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         for mine, its in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            mine.lerp_(its, 1 - self.recipe.ema)
+            mine.lerp_(its, 1 - old)
         for mine, its in zip(self.average.buffers(), self.model.buffers(), strict=True):
             mine.copy_(its)
 
     def _tell(self, losses: dict[str, torch.Tensor], first: int, began: float, feed: Feed) -> None:
-        """A line of the log. TrainError where the loss is no number any more."""
-        mean = {name: self.ranks.total(value) / self.ranks.world for name, value in losses.items()}
-        values = {f"loss_{name}": float(value) for name, value in mean.items()}
-        loss, took = sum(values.values()), time.perf_counter() - began
-        if not math.isfinite(loss):
-            raise TrainError(f"the loss is {loss} at step {self.step}: lower optimizer.lr, or raise optimizer.warmup")
+        """A line of the log."""
+        values, took = self._means(losses), time.perf_counter() - began
+        loss = sum(values.values())
         if self.log is None:
             return
         rate = (self.step - first) * self.recipe.batch / took
@@ -271,6 +311,13 @@ class _Run:
         seen = {"loss": loss, "lr": lr, "logit_scale": scale, "samples": self.step * self.recipe.batch}
         self.log.write(self.step, seen | (values if len(values) > 1 else {}) | speed)
 
+    def _means(self, losses: dict[str, torch.Tensor]) -> dict[str, float]:
+        """The parts of the loss over all ranks. TrainError where it is no number any more."""
+        found = {f"loss_{name}": float(self.ranks.total(value)) / self.ranks.world for name, value in losses.items()}
+        if not math.isfinite(loss := sum(found.values())):
+            raise TrainError(f"the loss is {loss} at step {self.step}: lower optimizer.lr, or raise optimizer.warmup")
+        return found
+
     def _mfu(self, samples_per_s: float) -> float | None:
         found = mfu(samples_per_s / self.ranks.world * self.flops, self.device)
         return None if found is None else round(found, 4)
@@ -278,6 +325,7 @@ class _Run:
     # Ending and beginning again
 
     def _save(self) -> None:
+        self.skips.keep(self.reader.skips)
         sums = self.ranks.total(self.sums) / self.ranks.world
         if self.ranks.first:
             state = checkpoint.with_moments(self.model, self.optimizer) | {"sums": sums}
@@ -303,6 +351,8 @@ class _Run:
     def _finish(self, first: int, took: float, feed: Feed) -> Result:
         sums = self.ranks.total(self.sums) / self.ranks.world / max(1, self.steps // 20)
         seen, rate = self.steps * self.recipe.batch, (self.steps - first) * self.recipe.batch / took
+        self.skips.keep(self.reader.skips)
+        self.ranks.wait()
         parameters = list(self.model.parameters())
         result = Result(
             name=self.recipe.name,
@@ -317,7 +367,7 @@ class _Run:
             mfu=self._mfu(rate),
             flops_per_sample=self.flops,
             memory_gb=memory_gb(self.device),
-            skipped=len(self.reader.skips),
+            skipped=len(self.skips.all()),
             seconds=took,
             parameters=sum(p.numel() for p in parameters),
             trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
@@ -337,15 +387,15 @@ class _Run:
         if self.recipe.model.lora is not None:
             model = cast(Any, copy.deepcopy(model)).merge_and_unload()
         write_model(replace(self.built, model=model), self.recipe, self.folder / "model")
-        skips = "".join(json.dumps(asdict(skip)) + "\n" for skip in self.reader.skips)
-        (self.folder / "skips.jsonl").write_text(skips)
-        (self.folder / "result.json").write_text(json.dumps(asdict(result), indent=2) + "\n")
+        self.skips.gather()
+        _put(self.folder / "result.json", json.dumps(asdict(result), indent=2))
         checkpoint.clear(self.folder / "checkpoints")
 
 
 def _views(recipe: TrainRecipe, built: Built) -> Views:
     look = built.preprocess
-    return Views(augment=recipe.augment, side_px=built.side_px, mean=look["mean"], std=look["std"], seed=recipe.seed)
+    mean, std = tuple(look["mean"]), tuple(look["std"])  # of a folder, they are lists
+    return Views(augment=recipe.augment, side_px=built.side_px, mean=mean, std=std, seed=recipe.seed)
 
 
 def _optimizer(model: torch.nn.Module, recipe: TrainRecipe) -> torch.optim.Optimizer:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -30,11 +31,13 @@ def alone(tmp_path_factory):
 
 @pytest.mark.usefixtures("ray_session")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
-def test_ray_train_starts_the_same_loop(alone, tmp_path):
+def test_ray_train_starts_the_same_loop(alone, tmp_path, monkeypatch, capsys):
     data, wanted = alone
-    result = fit_on_ray(recipe(samples=32), str(data), tmp_path / "run", workers=2)
-    assert losses(tmp_path / "run") == pytest.approx(wanted, rel=1e-4)
-    assert result.samples_seen == 32 and result.model == str(tmp_path / "run" / "model")
+    monkeypatch.chdir(data.parent)  # Ray Train's processes work elsewhere
+    result = fit_on_ray(recipe(samples=32), data.name, Path("ray"), workers=2)
+    assert losses(data.parent / "ray") == pytest.approx(wanted, rel=1e-4)
+    assert result.samples_seen == 32 and result.model == str(data.parent / "ray" / "model")
+    assert "1 GPUs for 2 workers: training on CPUs" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("ray_session")

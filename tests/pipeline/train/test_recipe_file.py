@@ -38,6 +38,9 @@ def test_a_file_without_a_name_has_its_files(tmp_path):
         (GOOD + "optimizer: {lr: -1.0}\n", ":5: lr: Input should be greater than 0, not -1.0"),
         (GOOD + "objective: {name: coca, negatives: {}}\n", ":5: negatives go with clip and siglip"),
         ("- a\n", ":1: a recipe is a mapping with name, model, objective, augment and more, not list"),
+        (GOOD + "optimizer: {betas: [2.0, 3.0]}\n", ":5: 0: Input should be less than 1"),
+        (GOOD.replace("samples: 100", "epochs: .inf"), ":4: epochs: Input should be a finite number"),
+        (GOOD + "seed: 99999999999999999999\n", ":5: seed: Input should be less than"),
         (GOOD + "samples: 3\n", ":5: 'samples' stands here twice"),
     ],
 )

@@ -65,14 +65,21 @@ class Chooser:
                     self._trusted[name] = curation.cut(f"before_{name}", steps[:place])
         return curation
 
-    def score_jobs(self, job: Callable[[np.ndarray, TrainRecipe], Job]) -> dict[str, list[Job]]:
+    def score_jobs(self, job: Callable[[str, np.ndarray, TrainRecipe], Job]) -> dict[str, list[Job]]:
         """The training runs of learned scores, one a cut and seed; cuts that trust the same rows share them.
 
         Their seeds are none of the arms'.
         """
         spec, seeds = self.recipe.scorer or self.recipe.train, range(self.recipe.seeds)
         return {
-            name: [job(cutting.rows, spec.model_copy(update={"seed": SCORER_SEEDS + seed})) for seed in seeds]
+            name: [
+                job(
+                    f"learned score of {name}, seed {seed}",
+                    cutting.rows,
+                    spec.model_copy(update={"seed": SCORER_SEEDS + seed}),
+                )
+                for seed in seeds
+            ]
             for name, cutting in self._trusted.items()
         }
 

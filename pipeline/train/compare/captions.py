@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 
-from .drawn import COLOURS, GROUNDS, PLACES, RELATIONS, SHAPES, WORLDS, Scenes
+from .drawn import COLOURS, GROUNDS, PLACES, RELATIONS, SHAPES, SLOTS, WORLDS, Scenes, World
 
 SYNONYMS: Final = {
     "circle": ("disc",), "square": ("box",), "diamond": ("rhombus",), "cross": ("plus sign",), "ring": ("hoop",),
@@ -79,6 +80,14 @@ def foreign_captions(scenes: Scenes, rng: np.random.Generator) -> list[str]:
 def stories(scenes: Scenes) -> np.ndarray:
     """What is told of each scene without synonyms or template, as strings (n,): equal where captions mean the same."""
     return np.array([_caption(*each, [0.0, *[1.0] * 7]) for each in _words(scenes)])
+
+
+def different_stories(worlds: Iterable[World]) -> int:
+    """How many scenes of these worlds are told differently."""
+    things = len(SHAPES) * len(COLOURS)
+    others = len(SHAPES) * (len(COLOURS) - 1) * len(RELATIONS)
+    ways = {"one": things * len(PLACES), "many": things * (SLOTS - 1), "two": things * others}
+    return len(GROUNDS) * sum(ways[world] for world in set(worlds))
 
 
 def boilerplate(n: int, rng: np.random.Generator) -> list[str]:

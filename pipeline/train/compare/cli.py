@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,15 +69,26 @@ def _show(results: Results, out: Path) -> None:
         console.width = 120
     for budget in results.budgets:
         console.print(_table(results, [line for line in results.lines if line.budget == budget]))
-    for budget, metrics in results.verdict["budgets"].items():
-        for name, found in metrics.items():
-            above = [other for other in ("raw", "random") if found[f"above_{other}"]]
-            told_as = f"above {' and '.join(above)}, intervals apart" if above else "not above raw or random"
-            print(f"{results.judged}, {name} at {budget}x: {told_as}")
+    for line in _verdict(results):
+        print(line)
     kind = "drawn data: no claim about web data" if results.synthetic else "real data: there is no oracle"
-    chosen = ", chosen on raw" if len(results.tried) > 1 else ""
+    chosen = ", chosen on raw" if results.chosen else ""
     print(f"{kind}; learning rate {results.lr:g}{chosen}; {results.seconds:,.0f} s")
     print(f"report: {out / results.name / 'report.html'}")
+
+
+def _verdict(results: Results) -> Iterator[str]:
+    """A line for each budget and headline metric, what the filter cost, and whether it did harm."""
+    verdict = results.verdict
+    for budget, metrics in verdict["budgets"].items():
+        for name, found in metrics.items():
+            beside = "; ".join(f"{other}: {where}" for other, where in found.items())
+            harm = f"; {verdict['harm'][budget][name]} (margin {verdict['margin']:.1%})" if "harm" in verdict else ""
+            yield f"{results.judged}, {name} at {budget}x, beside {beside}{harm}"
+        if cost := verdict["filter_cost"][budget]:
+            yield f"{results.judged} at {budget}x: its learned score cost {cost:.0%} of its own training's operations"
+    everywhere = "yes" if verdict["beats_both_everywhere"] else "no"
+    yield f"above raw and random in every headline metric, 95 % intervals apart: {everywhere}"
 
 
 def _table(results: Results, lines: list[Line]) -> Table:
@@ -86,7 +98,7 @@ def _table(results: Results, lines: list[Line]) -> Table:
     for name in ("rows", "epochs", "filter", *results.metrics):
         table.add_column(name, justify="right")
     for line in lines:
-        cost = f"{line.filter_flops / line.train_flops:.0%}" if line.filter_flops else ""
+        cost = f"{line.filter_cost:.0%}" if line.filter_flops else ""
         cells = [
             f"{100 * each.mean:.1f} ±{100 * (each.high - each.mean):.1f}"
             for each in (line.metrics[name] for name in results.metrics)

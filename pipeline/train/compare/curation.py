@@ -11,12 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from ....operators.base import Batch
-from ....operators.image.phash import Phash
-from ....operators.images import ImageStore
 from ....schemas.recipe import Keep, Recipe, Step, Write
 from ...funnel import Funnel
 from ...progress import Reporter, Silent
@@ -24,10 +19,8 @@ from ...run import run
 from ...store import open_store
 from ..dataset import Dataset, open_dataset
 from ..errors import TrainError
-from ..evaluate.data import open_data
-from .recipe import Evaluation, Group
+from .left_out import Group
 
-HASHES: Final = pa.schema([("key", pa.string()), ("phash", pa.uint64())])
 CLEARED: Final = "contaminated_by"
 
 
@@ -90,20 +83,3 @@ def _kept(cut: str) -> np.ndarray:
         shard = int(Path(path).stem)
         parts.append(table.column("row").to_numpy().astype(np.int64) + (shard << 32))
     return np.concatenate(parts)
-
-
-def write_hashes(evaluation: Evaluation, path: Path) -> int:
-    """Write the pHash of every evaluation image, for `select.decontaminate`; how many. TrainError if unreadable."""
-    places = [evaluation.pairs, *([evaluation.classes] if evaluation.classes else [])]
-    names, values = [], []
-    for place in places:
-        for number, image in open_data(place).images():
-            batch = Batch(pa.table({"row": [0]}), ImageStore({0: image}))
-            value = Phash()(batch)["phash"][0]
-            if error := batch.failures.get(0):
-                raise TrainError(f"evaluation image {number} of {place} cannot be read: {error}; take it out")
-            names.append(f"{place}:{number}")
-            values.append(int(value))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table([names, pa.array(values, pa.uint64())], schema=HASHES), path)
-    return len(values)

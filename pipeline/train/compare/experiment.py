@@ -22,19 +22,24 @@ from typing import Any, Final
 import numpy as np
 import pyarrow.parquet as pq
 
+from ....operators.source.files import digest, find
+from ....schemas.recipe import Read
 from ....schemas.train import TrainRecipe
 from ...progress import Reporter, Silent
+from ...read import CorpusError, check_claim
+from ...store import open_store
 from ..errors import TrainError
 from .arms import Arm, Chooser, raw_of
+from .claim import begin, claim
 from .corrupt import CLEAN
-from .curation import Curation, write_hashes
+from .curation import Curation
+from .held_out import content_digest, write_hashes
 from .judge import HEADLINES, Judge
 from .pool import PROMPTS, draw_pool
 from .recipe import ORACLE, RAW, RAW_LONGER, CompareRecipe, Evaluation
 from .results import Results, Run, table_as_csv
 from .work import Job, Outcome, Workers, working
 
-CLAIM: Final = "experiment.json"
 MOST_WORKERS: Final = 16  # a process takes more than 1 GB
 
 
@@ -51,9 +56,20 @@ def compare(
 
 def default_workers() -> int:
     """A run a core; on a GPU one after the other."""
+    return 1 if on_gpu() else min(os.cpu_count() or 1, MOST_WORKERS)
+
+
+def on_gpu() -> bool:
+    """Is there a GPU to train on?"""
     import torch
 
-    return 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, MOST_WORKERS)
+    return torch.cuda.is_available()
+
+
+def weights_digest(recipe: TrainRecipe) -> list[str]:
+    """Digests of the files that a recipe's model is read from; none where names alone say which model it is."""
+    places = [place for place in (recipe.model.architecture, recipe.model.pretrained) if place and Path(place).exists()]
+    return [digest(entry.path)[1] for place in places for entry in find(place)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +84,7 @@ class _Planned:
 class _Experiment:
     def __init__(self, recipe: CompareRecipe, out: Path, progress: Reporter) -> None:
         self.recipe, self.out, self.progress = recipe, out, progress
-        _claim(recipe, out)
+        begin(recipe, out)
         self.truth: Path | None = None
         if recipe.pool is not None:
             progress.begin("draw", 0)
@@ -78,6 +94,8 @@ class _Experiment:
         else:
             assert recipe.data is not None and recipe.evaluation is not None
             self.data, self.evaluation = recipe.data, recipe.evaluation
+        self.held_out = content_digest(self.evaluation)
+        claim(recipe, out)
 
     def go(self, workers: int) -> Results:
         """Everything, and the files of the results."""
@@ -85,10 +103,10 @@ class _Experiment:
         chooser = Chooser(self.recipe, self._open)
         with working(workers, self.progress) as crew:
             curation = chooser.begin()
-            jobs = chooser.score_jobs(lambda rows, spec: self._job(curation, "scores", rows, spec, judged=False))
+            jobs = chooser.score_jobs(lambda *given: self._job(curation, "scores", *given, judged=False))
             scores = _in_groups(crew, "learned scores", jobs)
             arms = chooser.arms(curation, scores, self._clean(curation))
-            tried = self._tune(crew, curation, raw_of(arms))
+            tried, diverged = self._tune(crew, curation, raw_of(arms))
             lr = max(tried, key=lambda each: _judged(tried[each])) if tried else self.recipe.train.optimizer.lr
             runs = self._train(crew, curation, arms, lr)
         results = Results(
@@ -99,6 +117,8 @@ class _Experiment:
             rows_raw=curation.raw.rows,
             lr=lr,
             tried=tried,
+            diverged=diverged,
+            margin=self.recipe.margin,
             runs=runs,
             blind=Judge(self.evaluation).blind,
             audit=self._audit(curation, arms),
@@ -108,30 +128,42 @@ class _Experiment:
         return results
 
     def _open(self) -> Curation:
-        hashes = self.out / "evaluation" / "phash.parquet"
+        hashes = self.out / "evaluation" / f"phash-{self.held_out[:12]}.parquet"
         if not hashes.is_file():
             write_hashes(self.evaluation, hashes)
-        return Curation(self.data, self.out / "corpus", hashes, self.progress)
+        return Curation(self.data, _corpus(self.out, self.data), hashes, self.progress)
 
     def _save(self, rows: np.ndarray) -> Path:
         """Row numbers as a file that is named by them."""
-        digest = hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:12]
-        path = self.out / "rows" / f"{digest}.npy"
+        name = hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:12]
+        path = self.out / "rows" / f"{name}.npy"
         if not path.is_file():
             path.parent.mkdir(exist_ok=True)
-            np.save(path, rows.astype(np.int64))
+            part = path.with_suffix(".part")
+            with part.open("wb") as file:
+                np.save(file, rows.astype(np.int64))
+            part.replace(path)
         return path
 
     # Training
 
-    def _tune(self, crew: Workers, curation: Curation, raw: Arm) -> dict[float, dict[str, float]]:
-        """Learning rate -> metrics of the raw arm with the first seed; nothing where there is no choice."""
-        if len(self.recipe.learning_rates) < 2:
-            return {lr: {} for lr in self.recipe.learning_rates}
+    def _tune(
+        self, crew: Workers, curation: Curation, raw: Arm
+    ) -> tuple[dict[float, dict[str, float]], dict[float, str]]:
+        """Learning rate -> metrics of the raw arm with the first seed, and of those that failed why.
+
+        Nothing is tried where there is no choice. TrainError where all fail.
+        """
+        rates = self.recipe.learning_rates
+        if len(rates) < 2:
+            return {lr: {} for lr in rates}, {}
         samples = self.recipe.tuning_samples or self._samples(1.0)
-        jobs = [self._arm_job(curation, raw, samples, lr) for lr in self.recipe.learning_rates]
-        found = crew.outcomes("learning rates", jobs)
-        return {lr: outcome.metrics for lr, outcome in zip(self.recipe.learning_rates, found, strict=True)}
+        jobs = [self._arm_job(curation, raw, samples, lr) for lr in rates]
+        found = dict(zip(rates, crew.tried("learning rates", jobs), strict=True))
+        diverged = {lr: str(outcome) for lr, outcome in found.items() if isinstance(outcome, TrainError)}
+        if len(diverged) == len(rates):
+            raise TrainError(f"no learning rate could be trained with; at {rates[0]:g}: {diverged[rates[0]]}")
+        return {lr: outcome.metrics for lr, outcome in found.items() if isinstance(outcome, Outcome)}, diverged
 
     def _train(self, crew: Workers, curation: Curation, arms: Sequence[Arm], lr: float) -> list[Run]:
         """All runs. The longer raw arm comes last: how long it is, the others tell."""
@@ -168,15 +200,30 @@ class _Experiment:
         spec = self.recipe.train
         optimizer = spec.optimizer.model_copy(update={"lr": lr})
         chosen = spec.model_copy(update={"samples": samples, "seed": arm.seed, "optimizer": optimizer})
-        return self._job(curation, "runs", arm.rows, chosen, judged=True)
+        name = f"arm {arm.name}, seed {arm.seed}, {samples:,} samples, learning rate {lr:g}"
+        return self._job(curation, "runs", name, arm.rows, chosen, judged=True)
 
-    def _job(self, curation: Curation, folder: str, rows: np.ndarray, chosen: TrainRecipe, *, judged: bool) -> Job:
-        """A run in a folder that is named by all that decides what comes of it: two arms of the same rows share it."""
-        saved, evaluation = self._save(rows), self.evaluation.model_dump_json() if judged else None
-        told = json.dumps([chosen.model_dump(mode="json"), saved.stem, curation.raw.digest, evaluation])
-        digest = hashlib.sha256(told.encode()).hexdigest()[:10]
-        out = self.out / folder / f"{saved.stem}-{chosen.samples}-s{chosen.seed}-{digest}"
-        return Job(out=out, recipe=chosen, data=curation.raw.place, rows=saved, evaluation=evaluation)
+    def _job(
+        self, curation: Curation, folder: str, name: str, rows: np.ndarray, chosen: TrainRecipe, *, judged: bool
+    ) -> Job:
+        """A run in a folder that is named by all that decides what comes of it: two arms of the same rows share it.
+
+        That is the recipe with the weights that it begins from, the data and the rows of them, whether there is a GPU
+        (on which precision hangs), and of a judged run what it is judged by: of files their content, not where they
+        lie. Cupel's version and that of torch are not in it.
+        """
+        saved = self._save(rows)
+        known = [weights_digest(chosen), curation.raw.digest, self.held_out if judged else None, on_gpu()]
+        told = json.dumps([chosen.model_dump(mode="json"), saved.stem, *known])
+        key = hashlib.sha256(told.encode()).hexdigest()[:10]
+        return Job(
+            name=name,
+            out=self.out / folder / f"{saved.stem}-{chosen.samples}-s{chosen.seed}-{key}",
+            recipe=chosen,
+            data=curation.raw.place,
+            rows=saved,
+            evaluation=self.evaluation.model_dump_json() if judged else None,
+        )
 
     def _run(self, planned: _Planned, outcome: Outcome, curation: Curation, lr: float) -> Run:
         arm = planned.arm
@@ -241,29 +288,24 @@ class _Experiment:
             part.replace(folder / name)
 
 
+def _corpus(out: Path, data: str) -> Path:
+    """Where these data are measured: OUT/corpus, or one beside it if that was made before OUT was moved."""
+    usual = out / "corpus"
+    try:
+        check_claim(open_store(str(usual)), Read(input=data))
+    except CorpusError:
+        return out / f"corpus-{hashlib.sha256(os.path.realpath(data).encode()).hexdigest()[:8]}"
+    return usual
+
+
 def _in_groups(crew: Workers, stage: str, jobs: dict[str, list[Job]]) -> dict[str, list[Outcome]]:
-    """Each job's outcome; a job that stands in two groups is done once."""
-    each = {job.out: job for group in jobs.values() for job in group}
-    if not each:
+    """Each job's outcome, by group."""
+    if not jobs:
         return {}
-    done = dict(zip(each, crew.outcomes(stage, list(each.values())), strict=True))
-    return {name: [done[job.out] for job in group] for name, group in jobs.items()}
+    done = iter(crew.outcomes(stage, [job for group in jobs.values() for job in group]))
+    return {name: [next(done) for _ in group] for name, group in jobs.items()}
 
 
 def _judged(metrics: dict[str, float]) -> float:
     """One number to choose a learning rate by: the mean of the headline metrics."""
     return float(np.mean([metrics[name] for name in HEADLINES if name in metrics])) if metrics else 0.0
-
-
-def _claim(recipe: CompareRecipe, out: Path) -> None:
-    """Make the folder this experiment's. TrainError where it holds one of other data, or something else."""
-    mine = {"name": recipe.name, "data": recipe.model_dump(mode="json", include={"pool", "data", "evaluation"})}
-    path = out / CLAIM
-    if path.is_file():
-        if json.loads(path.read_text())["data"] != mine["data"]:
-            raise TrainError(f"{out} has an experiment on other data; choose another --out")
-        return
-    if out.exists() and any(out.iterdir()):
-        raise TrainError(f"{out} is not empty and holds no experiment; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(mine, indent=1) + "\n")

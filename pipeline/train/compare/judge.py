@@ -7,14 +7,15 @@ from typing import Final
 
 import numpy as np
 
-from ..errors import TrainError
+from ....operators.decode import RowError
 from ..evaluate.blind import by_captions, by_english
 from ..evaluate.compositional import TIED, Items, make_items, wins
-from ..evaluate.data import ClassFolder, Pairs, open_data
+from ..evaluate.data import ClassFolder, Pairs
 from ..evaluate.encoder import ClipEncoder, open_encoder
 from ..evaluate.retrieval import recalls
 from ..evaluate.zero_shot import TEMPLATES, class_vectors, zero_shot_accuracy
 from ..negatives import KINDS
+from .held_out import open_classes, open_pairs, unreadable
 from .recipe import Evaluation
 
 NEGATIVES: Final = 1000  # of a kind
@@ -77,29 +78,22 @@ class Judge:
 
     @cached_property
     def _pairs(self) -> Pairs:
-        data = open_data(self.evaluation.pairs)
-        if not isinstance(data, Pairs):
-            raise TrainError(
-                f"evaluation pairs {self.evaluation.pairs}: images have no captions; it looks like classes"
-            )
-        return data
+        return open_pairs(self.evaluation)
 
     @cached_property
     def _classes(self) -> ClassFolder | None:
-        if self.evaluation.classes is None:
-            return None
-        data = open_data(self.evaluation.classes)
-        if not isinstance(data, ClassFolder):
-            raise TrainError(f"evaluation classes {self.evaluation.classes}: is no folder with a folder a class")
-        return data
+        return open_classes(self.evaluation)
 
     def _prepared(self, encoder: ClipEncoder, data: ClassFolder | Pairs) -> np.ndarray:
-        """uint8 (n, height, width, 3). TrainError for an image that cannot be decoded."""
+        """uint8 (n, height, width, 3). TrainError for an image that cannot be read, decoded or resized."""
         if data.place not in self._pixels:
             found = []
             for number, image in data.images():
                 if not isinstance(image, bytes):
-                    raise TrainError(f"evaluation image {number} of {data.place} cannot be read: {image}")
-                found.append(encoder.prepared(image))
+                    raise unreadable(data, number, image)
+                try:
+                    found.append(encoder.prepared(image))
+                except RowError as error:
+                    raise unreadable(data, number, error) from error
             self._pixels[data.place] = np.stack(found)
         return self._pixels[data.place]

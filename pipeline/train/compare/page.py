@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from jinja2 import Environment, StrictUndefined
@@ -12,9 +12,11 @@ from markupsafe import Markup
 
 from .judge import HEADLINES
 from .plot import TITLES, plot
-from .recipe import CompareRecipe
+from .recipe import RANDOM, RAW_LONGER, CompareRecipe
 from .results import Results
 from .statistics import Interval
+
+TONES: Final = {"above": "yes", "no harm": "yes", "below": "no", "harm": "no"}
 
 
 def render(results: Results, recipe: CompareRecipe) -> str:
@@ -27,6 +29,9 @@ def render(results: Results, recipe: CompareRecipe) -> str:
         yaml=as_yaml(recipe),
         drawing=Markup(plot(results)),  # noqa: S704 ours; names in it are escaped
         titles=TITLES,
+        longer=RAW_LONGER,
+        tones=TONES,
+        sizes_differ=_sizes_differ(results),
         headlines=[name for name in HEADLINES if name in results.metrics],
         faults=_faults(results),
         audit=_audit(results),
@@ -57,6 +62,12 @@ def span(found: Interval, signed: bool = False) -> str:
         return ""
     show = _points if signed else percent
     return f"{show(found.low)} to {show(found.high)}"
+
+
+def _sizes_differ(results: Results) -> bool:
+    """Has any arm another number of rows than the random one that it is held against?"""
+    sizes = {line.budget: line.rows for line in results.lines if line.arm == RANDOM}
+    return any(abs(line.rows - sizes.get(line.budget, line.rows)) >= 1 for line in results.lines)
 
 
 def _faults(results: Results) -> dict[str, int]:

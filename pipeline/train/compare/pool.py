@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from ....schemas.fields import field
 from ....schemas.recipe import Strict
-from .captions import TEMPLATES, captions, class_name, stories
+from .captions import TEMPLATES, captions, class_name, different_stories, stories
 from .corrupt import CLEAN, FAULTS, Fault, encoded, plan_faults, show, tell
 from .drawn import COLOURS, GROUNDS, PLACES, SHAPES, Scenes, World, draw_scenes, paint
 
@@ -65,6 +65,11 @@ class Pool(Strict):
             raise ValueError(f"faults add up to {planted:g}, more than all rows")
         if round(self.rows * (1 - planted)) < 1:
             raise ValueError("faults leave no clean row, which near duplicates copy and the oracle keeps")
+        if self.evaluation_rows > (most := different_stories(self.worlds)):
+            raise ValueError(
+                f"evaluation_rows is {self.evaluation_rows:,}, and the worlds {', '.join(self.worlds)} have {most:,} "
+                "different scenes: two held-out captions that mean the same would both be right"
+            )
         return self
 
 

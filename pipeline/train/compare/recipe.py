@@ -6,16 +6,15 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
-from ....schemas.recipe import Keep, Step, Strict, read_step
+from ....schemas.recipe import Step, Strict, read_step
 from ....schemas.train import TrainRecipe
+from .left_out import LEARNED, Group, each_left_out
 from .pool import Pool
 
-LEARNED: Final = "learned"
 RAW, RANDOM, ORACLE, RAW_LONGER = "raw", "random", "oracle", "raw and filter budget"
 OWN_ARMS: Final = (RAW, RANDOM, ORACLE, RAW_LONGER)
 KEPT_FOLDERS: Final = ("pool", "corpus", "evaluation", "rows", "scores", "runs")
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_+. -]*$", max_length=60)]
-Group = tuple[Step | Keep, ...]
 
 
 class Evaluation(Strict):
@@ -24,6 +23,13 @@ class Evaluation(Strict):
     pairs: str = Field(description="images with captions, for retrieval: a table, tars, a folder, a cut")
     classes: str | None = Field(None, description="a folder with a folder of images a class, for zero-shot")
     prompts: tuple[str, ...] = Field((), strict=False, description="templates with {}; default: `cupel evaluate`'s")
+
+    @model_validator(mode="after")
+    def _prompts_take_a_class(self) -> Self:
+        for prompt in self.prompts:
+            if prompt.count("{}") != 1:
+                raise ValueError(f"prompt {prompt!r} needs {{}} once, for the class, as in 'a photo of a {{}}.'")
+        return self
 
 
 class Cut(Strict):
@@ -63,6 +69,9 @@ class CompareRecipe(Strict):
     budgets: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (1.0,), strict=False, min_length=1, description="multiples of train's samples"
     )
+    margin: float | None = Field(
+        None, gt=0, lt=1, description="how far below raw still is no harm, as a share of 1; default: not asked"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -86,6 +95,9 @@ class CompareRecipe(Strict):
         return self
 
     def _check_arms(self) -> None:
+        for name, given in (("arms", self.arms), ("learning_rates", self.learning_rates), ("budgets", self.budgets)):
+            if twice := [value for value in given if given.count(value) > 1]:
+                raise ValueError(f"{name} has {twice[0]} twice; once is enough")
         known = (*OWN_ARMS, *self.cuts)
         for arm in self.arms:
             if arm not in known:
@@ -109,13 +121,7 @@ class CompareRecipe(Strict):
     @property
     def left_out(self) -> dict[str, Group]:
         """arm -> the headline cut's steps without one rule and what only it needs."""
-        if not self.leave_out:
-            return {}
-        groups = grouped(self.steps(self.judged))
-        return {
-            f"without {_title(group)}": tuple(step for other in groups if other is not group for step in other)
-            for group in groups
-        }
+        return each_left_out(self.steps(self.judged), self.cuts) if self.leave_out else {}
 
     def steps(self, cut: str) -> Group:
         """A cut's steps with those that come before it. ValueError for an unknown name and for a circle."""
@@ -135,23 +141,6 @@ class CompareRecipe(Strict):
     def steps_of(self, arm: str) -> Group:
         """The steps of an arm that is a cut, or one without a rule."""
         return self.left_out[arm] if arm in self.left_out else self.steps(arm)
-
-
-def grouped(steps: Group) -> list[Group]:
-    """Rules, each with the operators that stand before it since the rule before."""
-    found: list[Group] = []
-    group: Group = ()
-    for step in steps:
-        group = (*group, step)
-        if isinstance(step, Keep):
-            found.append(group)
-            group = ()
-    return [*found, group] if group else found
-
-
-def _title(group: Group) -> str:
-    rule = group[-1]
-    return ", ".join(rule.bounds) if isinstance(rule, Keep) and rule.bounds else "a rule"
 
 
 def needs_learned(steps: Group) -> int | None:

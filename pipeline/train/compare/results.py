@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from .judge import HEADLINES, METRICS
-from .recipe import RANDOM, RAW
-from .statistics import Interval, apart, interval, paired
+from .recipe import RANDOM, RAW, RAW_LONGER
+from .statistics import Interval, harm, interval, paired, standing
 
 CSV_FIRST: Final = ("arm", "budget", "seed", "pool_hash", "filter_recipe_hash", "filter_FLOPs", "filter_s", "n_unique")
 CSV_NEXT: Final = ("samples_seen", "epochs", "train_FLOPs", "lr", "loss_last", "wall_s")
@@ -61,6 +61,11 @@ class Line:
     to_raw: dict[str, Interval]
     to_random: dict[str, Interval]
 
+    @property
+    def filter_cost(self) -> float:
+        """Operations of the learned score as a share of those of the arm's own training."""
+        return self.filter_flops / self.train_flops
+
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
@@ -74,6 +79,8 @@ class Results:
     lr: float
     tried: dict[float, dict[str, float]]  # learning rate -> metrics of the raw arm
     runs: list[Run]
+    diverged: dict[float, str] = field(default_factory=dict)  # learning rate -> why it could not be trained with
+    margin: float | None = None  # how far below raw still is no harm
     blind: float | None = None  # comp_acc of the better of two models that see no image
     audit: list[dict[str, Any]] = field(default_factory=list)  # arm, fault, rows, kept: means over seeds
     seconds: float = 0.0
@@ -92,6 +99,11 @@ class Results:
     def budgets(self) -> tuple[float, ...]:
         """Multiples of the recipe's samples, ascending."""
         return tuple(sorted({run.budget for run in self.runs}))
+
+    @property
+    def chosen(self) -> bool:
+        """Was the learning rate chosen among several?"""
+        return len(self.tried) + len(self.diverged) > 1
 
     @property
     def base_budget(self) -> float:
@@ -136,21 +148,35 @@ class Results:
         }
 
     @property
+    def others(self) -> tuple[str, ...]:
+        """What the judged cut is held against: raw, random, and raw with the filter's cost where that was run."""
+        return tuple(name for name in (RAW, RANDOM, RAW_LONGER) if name in self.arms)
+
+    @property
     def verdict(self) -> dict[str, Any]:
-        """Is the judged cut above raw and above the random subset, intervals apart, in each headline metric?"""
-        found: dict[str, Any] = {"cut": self.judged, "budgets": {}}
-        for budget in dict.fromkeys(run.budget for run in self.runs):
-            lines = [self.line(arm, budget) for arm in (self.judged, RAW, RANDOM)]
-            if any(line is None for line in lines):
+        """Where the judged cut's interval lies beside the others', for each budget and headline metric.
+
+        `beats_both_everywhere`: above raw and above random in all of them. `harm` (where a margin was asked for) judges
+        the paired difference to raw.
+        """
+        found: dict[str, Any] = {"cut": self.judged, "budgets": {}, "filter_cost": {}}
+        damage: dict[str, dict[str, str]] = {}
+        for budget in self.budgets:
+            ours = self.line(self.judged, budget)
+            theirs = {name: line for name in self.others if (line := self.line(name, budget)) is not None}
+            if ours is None or not {RAW, RANDOM} <= theirs.keys():
                 continue
-            ours, raw, random = (line.metrics for line in lines if line is not None)
+            names = [name for name in HEADLINES if name in ours.metrics]
+            found["filter_cost"][f"{budget:g}"] = ours.filter_cost
             found["budgets"][f"{budget:g}"] = {
-                name: {"above_raw": apart(ours[name], raw[name]), "above_random": apart(ours[name], random[name])}
-                for name in HEADLINES
-                if name in ours
+                name: {other: standing(ours.metrics[name], line.metrics[name]) for other, line in theirs.items()}
+                for name in names
             }
-        each = [value for by in found["budgets"].values() for pair in by.values() for value in pair.values()]
-        return found | {"beats_both_everywhere": bool(each) and all(each)}
+            if self.margin is not None:
+                damage[f"{budget:g}"] = {name: harm(ours.to_raw[name], self.margin) for name in names}
+        both = [(by[RAW], by[RANDOM]) for metrics in found["budgets"].values() for by in metrics.values()]
+        found["beats_both_everywhere"] = bool(both) and all(pair == ("above", "above") for pair in both)
+        return found | ({} if self.margin is None else {"margin": self.margin, "harm": damage})
 
     def as_dict(self) -> dict[str, Any]:
         """results.json, and what `--json` prints."""
@@ -161,6 +187,7 @@ class Results:
             "rows_raw": self.rows_raw,
             "learning_rate": self.lr,
             "learning_rates_tried": {f"{lr:g}": metrics for lr, metrics in self.tried.items()},
+            "learning_rates_diverged": {f"{lr:g}": why for lr, why in self.diverged.items()},
             "blind_acc": self.blind,
             "verdict": self.verdict,
             "arms": [_line_as_dict(line) for line in self.lines],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from scipy.special import stdtrit
 
 CONFIDENCE: Final = 0.95
+Standing = Literal["above", "intervals overlap", "below"]
+Harm = Literal["no harm", "harm", "undecided"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +42,25 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
-    """The mean difference of runs by seed, of the seeds that both have: init and order of data are the same."""
+    """The mean difference of runs by seed, of the seeds that both have.
+
+    Runs of a seed share it and their initial weights; rows, and so their order, differ.
+    """
     return interval([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
+
+
+def standing(ours: Interval, theirs: Interval) -> Standing:
+    """Where one whole interval lies beside another."""
+    if apart(ours, theirs):
+        return "above"
+    return "below" if apart(theirs, ours) else "intervals overlap"
+
+
+def harm(difference: Interval, margin: float) -> Harm:
+    """Is a difference, as its whole interval, above -margin, or below it?"""
+    if difference.low > -margin:
+        return "no harm"
+    return "harm" if difference.high < -margin else "undecided"
 
 
 def apart(upper: Interval, lower: Interval) -> bool:

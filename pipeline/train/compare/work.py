@@ -38,8 +38,12 @@ JUDGED: Final = "judged.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A run to be had: what is trained, on which rows of which dataset, and whether it is judged or its model kept."""
+    """A run to be had: what is trained, on which rows of which dataset, and whether it is judged or its model kept.
 
+    Jobs of one folder are one run. `name` says in words whose it is.
+    """
+
+    name: str
     out: Path
     recipe: TrainRecipe
     data: str
@@ -68,20 +72,41 @@ class Workers:
         self._pool, self._progress = pool, progress
 
     def outcomes(self, stage: str, jobs: Sequence[Job]) -> list[Outcome]:
-        """All outcomes, in the jobs' order. Whoever is interrupted finds the finished ones the next time."""
-        self._progress.begin(stage, len(jobs), "runs")
-        waiting = {self._pool.submit(do, job): i for i, job in enumerate(jobs)}
-        found: dict[int, Outcome] = {}
+        """All outcomes, in the jobs' order; a run that stands there twice is done once.
+
+        Whoever is interrupted finds the finished ones the next time. A TrainError names the run that it came of.
+        """
+        found = []
+        for result in self._done(stage, jobs, forgiving=False):
+            assert isinstance(result, Outcome)
+            found.append(result)
+        return found
+
+    def tried(self, stage: str, jobs: Sequence[Job]) -> list[Outcome | TrainError]:
+        """The same of runs that may fail: for one whose loss was no number any more, its error."""
+        return self._done(stage, jobs, forgiving=True)
+
+    def _done(self, stage: str, jobs: Sequence[Job], *, forgiving: bool) -> list[Outcome | TrainError]:
+        each = {job.out: job for job in jobs}
+        self._progress.begin(stage, len(each), "runs")
+        waiting = {self._pool.submit(do, job): job for job in each.values()}
+        found: dict[Path, Outcome | TrainError] = {}
         try:
             for future in as_completed(waiting):
-                found[waiting[future]] = future.result()
+                job = waiting[future]
+                try:
+                    found[job.out] = future.result()
+                except TrainError as error:
+                    if not forgiving:
+                        raise TrainError(f"{job.name}: {error}") from error
+                    found[job.out] = error
                 self._progress.advance(1)
         except BrokenProcessPool as error:
             raise TrainError(
                 "a training process died, most likely for want of memory; fewer at a time (--workers) need less, and "
                 "the same command goes on with what is done"
             ) from error
-        return [found[i] for i in range(len(jobs))]
+        return [found[job.out] for job in jobs]
 
 
 @contextmanager
@@ -121,9 +146,9 @@ def _follow_parent() -> None:
 
 def do(job: Job) -> Outcome:
     """Train and judge, or find that it was done."""
-    told = job.out / JUDGED
+    told, model = job.out / JUDGED, str(job.out / "model")
     if told.is_file():
-        return Outcome(**json.loads(told.read_text()))
+        return Outcome(**json.loads(told.read_text()) | {"model": model})  # the folder may have been moved
     import torch
 
     from ..loop import fit
@@ -131,7 +156,7 @@ def do(job: Job) -> Outcome:
     began = time.perf_counter()
     threads = None if torch.cuda.is_available() else 1  # on a GPU the cores are free to decode
     result = fit(job.recipe, _data(job.data).take(np.load(job.rows)), job.out, threads=threads)
-    metrics = _judge(job.evaluation)(result.model) if job.evaluation else {}
+    metrics = _judge(job.evaluation)(model) if job.evaluation else {}
     outcome = Outcome(
         metrics=metrics,
         samples_seen=result.samples_seen,
@@ -140,13 +165,13 @@ def do(job: Job) -> Outcome:
         flops_per_sample=result.flops_per_sample,
         loss_last=result.loss_last,
         seconds=time.perf_counter() - began,
-        model=result.model,
+        model=model,
     )
     part = told.with_suffix(".part")
     part.write_text(json.dumps(asdict(outcome)) + "\n")
     part.replace(told)
     if job.evaluation:
-        shutil.rmtree(result.model)  # it has served; the recipe beside it makes it again
+        shutil.rmtree(model)  # it has served; the recipe beside it makes it again
     return outcome
 
 

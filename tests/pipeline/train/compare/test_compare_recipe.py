@@ -56,6 +56,32 @@ def test_leaving_out_takes_a_rule_and_what_only_it_needs():
     assert found.all_arms[-3:] == tuple(found.left_out)
 
 
+def test_what_a_later_step_reads_stays():
+    steps = ["image.phash", "text.length", {"keep": {"words": {"min": 2}}}, "dedup.near_images"]
+    steps += [{"keep": {"near_image_of": None, "characters": {"max": 90}}}]
+    found = recipe(cuts={"all": {"steps": steps}}, leave_out=True).left_out
+    operators = {name: [s.operator for s in kept if isinstance(s, Step)] for name, kept in found.items()}
+    assert operators["without words"] == ["image.phash", "text.length", "dedup.near_images"]
+    assert operators["without near_image_of, characters"] == ["image.phash", "text.length"]
+
+
+def test_a_renamed_column_stays_for_the_rule_that_reads_it():
+    steps = [{"text.length": {"as": {"words": "count", "characters": "size"}}}, {"keep": {"count": {"min": 2}}}]
+    for column, stays in (("size", 1), ("words", 0)):
+        rule = {"keep": {column: {"max": 9}}}
+        found = recipe(cuts={"all": {"steps": [*steps, rule]}}, leave_out=True).left_out
+        assert len(found["without count"]) == 1 + stays
+
+
+def test_rules_on_the_same_columns_are_numbered():
+    steps = ["text.length", {"keep": {"words": {"min": 2}}}, {"keep": {"words": {"max": 9}}}]
+    names = {"all": {"steps": steps}, "without words 2": {"steps": RULES}}
+    found = recipe(cuts=names, headline="all", leave_out=True).left_out
+    assert list(found) == ["without words", "without words 3"]
+    assert [keep.bounds["words"].max for keep in found["without words"][1:]] == [9]
+    assert [keep.bounds["words"].min for keep in found["without words 3"][1:]] == [2]
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -72,6 +98,12 @@ def test_leaving_out_takes_a_rule_and_what_only_it_needs():
         ({"cuts": {"a": {"after": "b", "steps": RULES}, "b": {"after": "a", "steps": RULES}}}, "circle"),
         ({"name": "runs"}, "choose another"),
         ({"seeds": 1}, "greater than or equal to 2"),
+        ({"budgets": [1, 1.0]}, "budgets has 1.0 twice"),
+        ({"learning_rates": [1e-3, 2e-3, 1e-3]}, "learning_rates has 0.001 twice"),
+        ({"arms": ["raw", "random", "chain", "raw"]}, "arms has raw twice"),
+        ({"margin": 2.0}, "less than 1"),
+        ({"pool": {"rows": 100, "faults": {}, "evaluation_rows": 1025}}, "worlds one have 1,024 different scenes"),
+        ({"pool": None, "data": "d", "evaluation": {"pairs": "p", "prompts": ["a photo"]}}, "needs {} once"),
         ({"seedz": 3}, "Extra inputs"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,12 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from cupel.pipeline.progress import Silent
+from cupel.pipeline.train.build import build
 from cupel.pipeline.train.compare.arms import Chooser
 from cupel.pipeline.train.compare.captions import BOILERPLATE
 from cupel.pipeline.train.compare.curation import Curation
 from cupel.pipeline.train.compare.experiment import compare
 from cupel.pipeline.train.compare.recipe import CompareRecipe
+from cupel.pipeline.train.dataset import open_dataset
 from cupel.pipeline.train.errors import TrainError
+from cupel.schemas.train import TrainRecipe
 
 TOWER = {"image_size": 32, "timm_model_name": "test_resnet", "timm_model_pretrained": False}
 MODEL = {
@@ -116,6 +120,34 @@ def test_seeds_are_paired_and_differ(done):
     assert len(scorers) == 2 and not set(scorers) & {0, 1}
 
 
+def runs_of(out: Path) -> list[dict]:
+    """What each run in runs/ was told."""
+    return [json.loads(path.read_text()) for path in (out / "runs").glob("*/run.json")]
+
+
+def test_the_learning_rate_is_chosen_on_raw_rows(done):
+    out, results = done
+    raw = open_dataset(str(next((out / "corpus" / "cuts").glob("raw-*"))))
+    everything = raw.take(np.arange(results.rows_raw)).digest
+    tuning = [run for run in runs_of(out) if run["recipe"]["samples"] == RECIPE.tuning_samples]
+    assert {run["recipe"]["optimizer"]["lr"] for run in tuning} == set(RECIPE.learning_rates)
+    assert {run["digest"] for run in tuning} == {everything}
+    assert len({run["digest"] for run in runs_of(out)}) > 4, "the arms' rows are others"
+
+
+def test_arms_of_a_seed_begin_with_the_same_weights(done):
+    out, _ = done
+    first: dict[int, list[dict]] = {0: [], 1: []}
+    for run in runs_of(out):
+        found = build(TrainRecipe.model_validate(run["recipe"])).model.state_dict()
+        first[run["recipe"]["seed"]].append({name: value.numpy() for name, value in found.items()})
+    for seed, others in first.items():
+        assert len(others) >= 6
+        for other in others:
+            assert all(np.array_equal(other[name], value) for name, value in first[seed][0].items())
+    assert any(not np.array_equal(first[1][0][name], value) for name, value in first[0][0].items())
+
+
 def test_the_learning_rate_is_the_raw_arms_best(done):
     _, results = done
     names = ("zs_top1", "i2t_R@1", "t2i_R@1")
@@ -196,6 +228,16 @@ def test_what_is_done_is_not_done_again_and_more_seeds_cost_what_they_add(done):
     assert again.runs == results.runs and again.audit == results.audit
 
 
+def test_a_moved_experiment_goes_on(done, tmp_path):
+    out, results = done
+    shutil.copytree(out, tmp_path / "moved")
+    again = compare(RECIPE, tmp_path / "moved", workers=1)
+    assert {path.relative_to(tmp_path / "moved") for path in tmp_path.glob("moved/*/*/judged.json")} == {
+        path.relative_to(out) for path in out.glob("*/*/judged.json")
+    }
+    assert [run.metrics for run in again.runs] == [run.metrics for run in results.runs]
+
+
 def test_a_folder_of_other_data_is_refused(done, tmp_path):
     out, _ = done
     other = RECIPE.model_copy(update={"pool": RECIPE.pool.model_copy(update={"seed": 9})})
@@ -214,7 +256,8 @@ def test_curation_is_blind(done, tmp_path):
     for file in (out / "pool").iterdir():
         (places / file.name).write_bytes(file.read_bytes())
     hashes = tmp_path / "phash.parquet"
-    hashes.write_bytes((out / "evaluation" / "phash.parquet").read_bytes())
+    (made,) = (out / "evaluation").glob("phash-*.parquet")
+    hashes.write_bytes(made.read_bytes())
     recipe = RECIPE.model_copy(update={"arms": ("raw", "random", "rules"), "headline": "rules"})
     chooser = Chooser(recipe, lambda: Curation(str(places), tmp_path / "corpus", hashes, Silent()))
     arms = chooser.arms(chooser.begin(), {}, None)

@@ -1,4 +1,4 @@
-"""The drawing of results: every arm is there, nothing lies outside, and numbers stand where they should."""
+"""Results told: the drawing has every arm where its numbers are, and the verdict says no more than they do."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from cupel.pipeline.train.compare.cli import _verdict
+from cupel.pipeline.train.compare.page import render
 from cupel.pipeline.train.compare.plot import LABELS, PANEL, plot
+from cupel.pipeline.train.compare.recipe import CompareRecipe
 from cupel.pipeline.train.compare.results import Results, Run
 
 ARMS = {"raw": 0.10, "random": 0.08, "<cut> & more": 0.2, "oracle": 0.3}
+RECIPE = CompareRecipe.model_validate(
+    {
+        "name": "x",
+        "pool": {"rows": 100, "faults": {}},
+        "cuts": {"cut": {"steps": ["text.length", {"keep": {"words": {"min": 2}}}]}},
+        "train": {"name": "t", "model": {"architecture": "cupel-tiny"}, "samples": 100, "batch": 10},
+    }
+)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -73,5 +84,62 @@ def test_a_verdict_needs_intervals_apart_in_all_headline_metrics():
         Run(**{**vars(r), "metrics": r.metrics | {"t2i_R@1": 0.2}}) for r in found.runs if r.arm == "random"
     ]
     verdict = Results(**{**vars(found), "runs": worse}).verdict
-    assert verdict["budgets"]["1"]["t2i_R@1"] == {"above_raw": True, "above_random": False}
+    assert verdict["budgets"]["1"]["t2i_R@1"] == {"raw": "above", "random": "intervals overlap"}
     assert not verdict["beats_both_everywhere"]
+
+
+def test_a_cut_below_both_does_not_read_like_an_overlap():
+    found = Results(**{**vars(results((1.0,))), "judged": "random"})
+    below = with_metric(found, "random", 0.0)
+    assert set(below.verdict["budgets"]["1"]["t2i_R@1"].values()) == {"below", "intervals overlap"}  # beside itself
+    assert below.verdict["budgets"]["1"]["t2i_R@1"]["raw"] == "below"
+    assert "random, t2i_R@1 at 1x, beside raw: below" in "\n".join(_verdict(below))
+
+
+def with_metric(found: Results, arm: str, value: float) -> Results:
+    """The results with one metric of one arm set."""
+    runs = [
+        Run(**{**vars(run), "metrics": run.metrics | ({"t2i_R@1": value} if run.arm == arm else {})})
+        for run in found.runs
+    ]
+    return Results(**{**vars(found), "runs": runs})
+
+
+def test_raw_with_the_filters_budget_is_held_against_the_cut_too():
+    found = results((1.0,))
+    longer = [Run(**{**vars(run), "arm": "raw and filter budget"}) for run in found.runs if run.arm == "oracle"]
+    more = Results(**{**vars(found), "runs": [*found.runs, *longer]})
+    assert more.verdict["budgets"]["1"]["zs_top1"]["raw and filter budget"] == "below"
+    assert more.verdict["beats_both_everywhere"], "it stands beside the two, not among them"
+    assert "beside raw and filter budget" in render(more, RECIPE)
+    assert "beside raw and filter budget" not in render(found, RECIPE)
+
+
+def test_the_filters_cost_stands_under_the_verdict():
+    found = results((1.0,))
+    runs = [
+        Run(**{**vars(run), "filter_flops": 0.5e12 if run.arm == found.judged else 0.0, "train_flops": 1e12})
+        for run in found.runs
+    ]
+    paid = Results(**{**vars(found), "runs": runs})
+    assert paid.verdict["filter_cost"] == {"1": pytest.approx(0.5)}
+    assert "learned score cost 50&nbsp;%" in render(paid, RECIPE)
+    assert "cost 50% of its own" in "\n".join(_verdict(paid))
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(0.2, "no harm"), (0.0, "harm")])
+def test_harm_is_judged_by_the_margin(value, verdict):
+    found = results((1.0,))
+    assert "harm" not in found.verdict
+    asked = Results(**{**vars(with_metric(found, found.judged, value)), "margin": 0.02})
+    assert asked.verdict["harm"]["1"]["t2i_R@1"] == verdict
+    assert f">{verdict}</td>" in render(asked, RECIPE)
+
+
+def test_the_page_says_what_it_does_not_cover():
+    text = " ".join(render(results((0.5, 1.0)), RECIPE).split())
+    assert "on one pool and one evaluation set" in text
+    assert "at each budget the same steps" in text
+    assert "arms of another size" not in text, "all have 100 rows"
+    fewer = [Run(**{**vars(run), "n_unique": 50 if run.arm == "oracle" else 100}) for run in results((1.0,)).runs]
+    assert "arms of another size" in render(Results(**{**vars(results((1.0,))), "runs": fewer}), RECIPE)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from cupel.pipeline.train.compare.captions import BOILERPLATE, captions, stories
+from cupel.pipeline.train.compare.captions import BOILERPLATE, captions, different_stories, stories
 from cupel.pipeline.train.compare.drawn import COLOURS, PLACES, RELATIONS, SHAPES, draw_scenes, paint
 from cupel.pipeline.train.compare.pool import Drawn, Pool, draw_pool
 
@@ -150,6 +150,12 @@ def test_evaluation_is_of_other_pictures_and_no_two_captions_mean_the_same(drawn
     assert not set(pool.column("key").to_pylist()) & set(held_out.column("key").to_pylist())
     folders = {path.name for path in drawn.classes.iterdir()}
     assert folders <= {f"{colour} {shape}" for colour in COLOURS for shape in SHAPES} and len(folders) > 40
+
+
+@pytest.mark.parametrize("worlds", [("one",), ("many",), ("one", "many", "one")])
+def test_as_many_captions_differ_as_are_allowed(worlds):
+    drawn = draw_scenes(40_000, worlds, np.random.default_rng(0))
+    assert len(set(stories(drawn))) == different_stories(worlds)
 
 
 def test_captions_vary_and_stay_true():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cupel.pipeline.train.compare.statistics import Interval, apart, interval, paired
+from cupel.pipeline.train.compare.statistics import Interval, apart, harm, interval, paired, standing
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 30])
@@ -37,6 +37,28 @@ def test_one_seed_has_a_mean_and_no_interval():
     found = interval([0.4])
     assert found.mean == 0.4 and math.isnan(found.low)
     assert found.as_dict() == {"mean": 0.4, "low": None, "high": None, "sd": None, "seeds": 1}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "margin", "said"),
+    [
+        (-0.01, 0.03, 0.02, "no harm"),
+        (-0.03, 0.01, 0.02, "undecided"),
+        (-0.05, -0.01, 0.02, "undecided"),
+        (-0.05, -0.03, 0.02, "harm"),
+        (math.nan, math.nan, 0.02, "undecided"),
+    ],
+)
+def test_harm_is_where_the_whole_interval_lies(low, high, margin, said):
+    assert harm(Interval(mean=(low + high) / 2, low=low, high=high, sd=0.1, seeds=5), margin) == said
+
+
+@pytest.mark.parametrize(
+    ("ours", "said"), [((0.5, 0.6), "above"), ((0.35, 0.6), "intervals overlap"), ((0.1, 0.2), "below")]
+)
+def test_standing_tells_below_from_an_overlap(ours, said):
+    ends = [Interval(mean=sum(each) / 2, low=each[0], high=each[1], sd=0.1, seeds=5) for each in (ours, (0.3, 0.4))]
+    assert standing(ends[0], ends[1]) == said
 
 
 def test_apart_means_that_no_value_is_in_both():

@@ -30,6 +30,7 @@ TRIAL: Final = 50  # rounds from each start; the likeliest goes on
 ROUNDS: Final = 1000
 TOLERANCE: Final = 1e-9  # of the mean log-likelihood, in a round
 SHAPES: Final = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0)  # of one distribution: 1 is Laplace's, 2 the normal one
+LARGEST: Final = 1e307  # sums of two do not overflow
 NARROWEST: Final = 1e-3  # sd of a group, of the sd of all: equal values would make it 0, and the likelihood infinite
 _HALF_LOG_2PI: Final = 0.5 * math.log(2 * math.pi)
 
@@ -93,8 +94,8 @@ def stays(values: np.ndarray, fitted: Fitted) -> np.ndarray:
 
 
 def adapt(values: np.ndarray) -> Fitted:
-    """Fit float64 values (n,); NaN and what is infinite take no part."""
-    values = np.sort(values[np.isfinite(values)])
+    """Fit float64 values (n,); NaN and what is infinite, or nearly so, take no part."""
+    values = np.sort(values[np.abs(values) <= LARGEST])
     rows = len(values)
     if rows < LEAST_ROWS:
         return Fitted(rows=rows, why=f"{rows} values are too few to tell, fewer than {LEAST_ROWS}")

@@ -73,7 +73,7 @@ function showRow(row) {
   stage.replaceChildren(
     ...[
       picture(cut, row, 1024),
-      element("p", { class: row.picture ? "label-words" : "label-words alone-words" }, element("bdi", {}, row.words || "(no caption)")),
+      element("p", { class: row.picture ? "label-words" : "label-words alone-words", tabindex: "0" }, element("bdi", {}, row.words || "(no caption)")),
     ].filter(Boolean),
   );
 }

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from ..operators.registry import did_you_mean
 from ..schemas.recipe import Bound, Keep, Read, Recipe, Step, Write
@@ -40,10 +42,26 @@ class RecipeFile:
         """An error at a place such as `("steps", 2, "keep", "words")`, or the nearest one above with a line."""
         if not self.file:
             return RecipeError(f"{'.'.join(map(str, place))}: {message}" if place else message)
-        while place and place not in self.lines:
-            place = place[:-1]
-        line = self.lines.get(place)
-        return RecipeError(f"{self.file}:{line}: {message}" if line else f"{self.file}: {message}")
+        return located(message, place, self.file, self.lines)
+
+
+def located(message: str, place: Place, file: str, lines: dict[Place, int]) -> RecipeError:
+    """An error at a place of a file, or at the nearest one above with a line."""
+    while place and place not in lines:
+        place = place[:-1]
+    line = lines.get(place)
+    return RecipeError(f"{file}:{line}: {message}" if line else f"{file}: {message}")
+
+
+def complaint(found: ErrorDetails, name: str, known: Callable[[], Iterable[str]]) -> str:
+    """What pydantic found wrong with the key `name`, in a line: what it is, and what is allowed there."""
+    if found["type"] == "extra_forbidden":
+        keys = list(known())
+        return f"unknown key {name!r}{did_you_mean(name, keys)} (known: {', '.join(keys)})"
+    if found["type"] == "missing":
+        return f"{name!r} is missing"
+    message = found["msg"].removeprefix("Value error, ")
+    return message if found["type"].startswith("value_error") else f"{name}: {message}, not {found['input']!r}"
 
 
 class _Loader(yaml.SafeLoader):
@@ -190,15 +208,7 @@ def _explain(error: ValidationError, at: RecipeFile, base: Place, skip: int) -> 
     raw = [part for part in first["loc"][skip:] if part not in _UNSEEN]
     loc: Place = tuple("in" if part == "in_" else part for part in raw)
     name = str(loc[-1]) if loc else (str(base[-1]) if base else "recipe")
-    if first["type"] == "extra_forbidden":
-        known = [("in" if key == "in_" else key) for key in _known_keys(loc, base)]
-        message = f"unknown key {name!r}{did_you_mean(name, known)} (known: {', '.join(known)})"
-    elif first["type"] == "missing":
-        message = f"{name!r} is missing"
-    else:
-        message = first["msg"].removeprefix("Value error, ")
-        if not first["type"].startswith("value_error"):
-            message = f"{name}: {message}, not {first['input']!r}"
+    message = complaint(first, name, lambda: ("in" if key == "in_" else key for key in _known_keys(loc, base)))
     return at.error(message, *base, *loc)
 
 

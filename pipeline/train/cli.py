@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..told import STOPPED, JsonOpt, fail, given, print_json, told
-from .errors import Stopped, TrainError
+from .errors import Stopped
 
 if TYPE_CHECKING:
     from ...schemas.train import TrainRecipe
@@ -82,7 +82,7 @@ def train(
 
     Example: cupel train smoke --data corpus --out run
     """
-    with told(), _errors():
+    with told(), _stopped():
         chosen = _chosen(recipe, samples, seed)
         if workers is None and ray_address is not None:
             fail("--ray-address goes with --workers")
@@ -145,14 +145,12 @@ def stopping() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
+def _stopped() -> Iterator[None]:
     try:
         yield
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         raise typer.Exit(STOPPED) from None
-    except TrainError as error:
-        fail(str(error))
 
 
 def _show(result: Result) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ..read import RunError
 
-class TrainError(ValueError):
+
+class TrainError(RunError):
     """A training run that cannot begin, go on or be compared: says what was seen and what to do."""
 
 

@@ -7,14 +7,11 @@ for bit on a CPU.
 
 from __future__ import annotations
 
-import copy
-import fcntl
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,26 +19,27 @@ from typing import Any, Final, cast
 
 import numpy as np
 import torch
-import yaml
 
 from ...schemas.train import TrainRecipe
 from ..progress import Reporter, Silent
 from . import checkpoint
 from .augment import Views, draws
-from .build import Built, build, decayed, norms, with_lora, write_model
+from .build import Built, build, write_model
 from .dataset import Dataset, open_dataset
 from .errors import Stopped, TrainError
 from .feed import Feed, on
+from .folder import alone, claim, put
 from .log import Log, Result, forward_flops, memory_gb, mfu
 from .objectives import Inputs, Loss, Towers, backward
+from .optimizer import learning_rate, steps_of
 from .ranks import Ranks
 from .reader import Batch, Reader
 from .skips import Skips
+from .state import State
 from .wrong import WrongCaptions
 
 CACHE_MB: Final = 2048  # decoded images of a small dataset, of all processes of a machine
 ASK_STEPS: Final = 10
-MAX_SCALE: Final = math.log(100)  # CLIP's bound on the logit scale (arXiv:2103.00020, section 2.5)
 
 
 def fit(
@@ -61,73 +59,11 @@ def fit(
     """
     dataset = open_dataset(data) if isinstance(data, str) else data
     folder = Path(out)
-    done = _claim(folder, recipe, dataset, ranks)
+    done = claim(folder, recipe, dataset, ranks)
     if done is not None:
         return done
-    with _alone(folder, ranks), _Run(recipe, dataset, folder, ranks, progress or Silent(), threads) as run:
+    with alone(folder, ranks), _Run(recipe, dataset, folder, ranks, progress or Silent(), threads) as run:
         return run.go(stop)
-
-
-@contextmanager
-def _alone(folder: Path, ranks: Ranks) -> Iterator[None]:
-    """One start of a run at a time. TrainError where another is under way."""
-    if not ranks.first:
-        yield
-        return
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TrainError(f"another process is training in {folder}") from error
-        yield
-
-
-def _claim(folder: Path, recipe: TrainRecipe, dataset: Dataset, ranks: Ranks) -> Result | None:
-    """Make the folder this run's, or see that it is; the result where it is finished. TrainError if another's."""
-    wanted: dict[str, Any] = {"recipe": recipe.model_dump(mode="json"), "digest": dataset.digest}
-    said = folder / "run.json"
-    taken = ranks.first and not said.is_file() and folder.exists() and any(folder.iterdir())
-    if ranks.agree(taken):
-        raise TrainError(f"{folder} is not empty and holds no run; choose another --out")
-    if ranks.first and not said.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        _put(said, json.dumps(wanted | {"place": dataset.place, "version": version("cupel")}))
-    ranks.wait()
-    found = json.loads(said.read_text())
-    if found["digest"] != wanted["digest"]:
-        raise TrainError(f"{folder} was trained on another dataset ({found['place']}); choose another --out")
-    if differs := [name for name, value in wanted["recipe"].items() if found["recipe"].get(name) != value]:
-        raise TrainError(f"{folder} has a run of another recipe ({', '.join(differs)} differ); choose another --out")
-    if (folder / "result.json").is_file():
-        return Result(**json.loads((folder / "result.json").read_text()))
-    if ranks.first:
-        text = yaml.safe_dump(wanted["recipe"], sort_keys=False, allow_unicode=True)
-        (folder / "recipe.yaml").write_text(text)
-    return None
-
-
-def _put(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    draft = path.parent.with_name(f".{path.parent.name}.{path.name}")  # beside the folder: in it, it would fill it
-    draft.write_text(text + "\n")
-    draft.replace(path)
-
-
-def steps_of(recipe: TrainRecipe, rows: int) -> int:
-    """Steps of a whole run."""
-    samples = recipe.samples if recipe.samples is not None else (recipe.epochs or 0) * rows
-    return max(1, math.ceil(round(samples / recipe.batch, 6)))  # 1.1 epochs of 100 rows are 110.00000000000001
-
-
-def learning_rate(recipe: TrainRecipe, step: int, steps: int) -> float:
-    """Of a step, counted from 0: a straight rise, then level or along a cosine down to nothing."""
-    spec = recipe.optimizer
-    warm = round(spec.warmup * steps)
-    if step < warm:
-        return spec.lr * (step + 1) / warm
-    if spec.schedule == "constant":
-        return spec.lr
-    return spec.lr * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
 
 
 class _Run:
@@ -149,23 +85,14 @@ class _Run:
         self.steps = steps_of(recipe, data.rows)
         self.built = build(recipe)
         self.views = _views(recipe, self.built)
-        self.model: Any = (
-            self.built.model if recipe.model.lora is None else with_lora(self.built.model, recipe.model.lora)
-        )
-        self.model.to(self.device).to(memory_format=torch.channels_last)
-        self.still = norms(self.model, frozen=True)
-        if recipe.accumulate > 1 and norms(self.model, frozen=False):
-            raise TrainError("accumulate is for models without batch normalisation: its statistics would be a part's")
-        self.optimizer = _optimizer(self.model, recipe)
-        self.average = copy.deepcopy(self.model).requires_grad_(False) if recipe.ema else None
-        self.sums = torch.zeros(2, device=self.device)  # of losses, over the first and the last twentieth of the steps
+        self.state = State(recipe, self.built, self.steps, self.device)
         self.skips = Skips(folder, ranks)
         self.step = self._resume()
         self.towers = self._towers()
         self.loss = Loss(objective=recipe.objective, ranks=ranks)
         self.wrong = WrongCaptions(recipe.objective.negatives, recipe.seed) if recipe.objective.negatives else None
         self.log = Log(folder, self.step) if ranks.first else None
-        self.flops = self.memory = 0.0
+        self.flops = 0.0
         self.reader = Reader(
             data,
             batch=recipe.batch,
@@ -190,7 +117,7 @@ class _Run:
             self.log.close()
 
     def _towers(self) -> torch.nn.Module:
-        towers: Any = Towers(self.model)
+        towers: Any = Towers(self.state.model)
         if self.recipe.compile:
             towers = torch.compile(towers)
         if self.ranks.world == 1:
@@ -236,23 +163,9 @@ class _Run:
     def _step(self, batch: Batch, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """One step of the optimizer; gives this rank's losses."""
         inputs = self._inputs(batch, images)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.step, self.steps)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.model.train()
-        for norm in self.still:
-            norm.eval()
+        self.state.begin(self.step)
         losses = backward(self.towers, self.loss, inputs, self.recipe.accumulate, self.dtype, self._seed)
-        if self.recipe.optimizer.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimizer.clip_norm)
-        self.optimizer.step()
-        with torch.no_grad():
-            _named(self.model, "logit_scale").clamp_(0, MAX_SCALE)
-            self._follow()
-            window = max(1, self.steps // 20)
-            total = torch.stack(list(losses.values())).sum()
-            self.sums[0] += total * (self.step < window)
-            self.sums[1] += total * (self.step >= self.steps - window)
+        self.state.end(self.step, losses)
         return losses
 
     def _inputs(self, batch: Batch, images: torch.Tensor) -> Inputs:
@@ -273,7 +186,7 @@ class _Run:
 
     def _count(self, images: torch.Tensor, ids: torch.Tensor) -> float:
         """Operations of a pair forward and backward; backward costs twice the forward."""
-        return 3 * forward_flops(Towers(self.model), images, ids)
+        return 3 * forward_flops(Towers(self.state.model), images, ids)
 
     def _seed(self, part: int) -> None:
         """Dropout and the like depend on (seed, step, rank, part) alone."""
@@ -282,16 +195,6 @@ class _Run:
         torch.default_generator.manual_seed(seed)  # torch.manual_seed asks for a stack trace: 3 ms
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
-
-    def _follow(self) -> None:
-        """The moving average, shorter at first, lest it holds on to where the run began; buffers as they are."""
-        if self.average is None or self.recipe.ema is None:
-            return
-        old = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        for mine, its in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            mine.lerp_(its, 1 - old)
-        for mine, its in zip(self.average.buffers(), self.model.buffers(), strict=True):
-            mine.copy_(its)
 
     def _tell(self, losses: dict[str, torch.Tensor], first: int, began: float, feed: Feed) -> None:
         """A line of the log."""
@@ -307,7 +210,7 @@ class _Run:
             "memory_gb": round(memory_gb(self.device), 3),
         }
         lr = learning_rate(self.recipe, self.step - 1, self.steps)
-        scale = float(_named(self.model, "logit_scale").detach().exp())
+        scale = float(self.state.logit_scale.detach().exp())
         seen = {"loss": loss, "lr": lr, "logit_scale": scale, "samples": self.step * self.recipe.batch}
         self.log.write(self.step, seen | (values if len(values) > 1 else {}) | speed)
 
@@ -326,11 +229,9 @@ class _Run:
 
     def _save(self) -> None:
         self.skips.keep(self.reader.skips)
-        sums = self.ranks.total(self.sums) / self.ranks.world
+        state = self.state.tensors()
+        state["sums"] = self.ranks.total(state["sums"]) / self.ranks.world
         if self.ranks.first:
-            state = checkpoint.with_moments(self.model, self.optimizer) | {"sums": sums}
-            if self.average is not None:
-                state |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
             facts = {"digest": self.data.digest, "version": version("cupel"), "samples": self.step * self.recipe.batch}
             checkpoint.save(self.folder / "checkpoints", self.step, state, facts)
         self.ranks.wait()
@@ -341,23 +242,20 @@ class _Run:
         if not saved:
             return 0
         state, facts = checkpoint.load(saved[-1])
-        checkpoint.restore(self.model, self.optimizer, state)
-        if self.average is not None:
-            self.average.load_state_dict({n[8:]: t for n, t in state.items() if n.startswith("average.")})
-        self.sums = state["sums"].to(self.device)
+        self.state.restore(state)
         self.progress.say(f"going on after step {facts['step']} of {self.steps}")
         return int(facts["step"])
 
     def _finish(self, first: int, took: float, feed: Feed) -> Result:
-        sums = self.ranks.total(self.sums) / self.ranks.world / max(1, self.steps // 20)
+        losses = self.ranks.total(self.state.losses()) / self.ranks.world
         seen, rate = self.steps * self.recipe.batch, (self.steps - first) * self.recipe.batch / took
         self.skips.keep(self.reader.skips)
         self.ranks.wait()
-        parameters = list(self.model.parameters())
+        parameters = list(self.state.model.parameters())
         result = Result(
             name=self.recipe.name,
-            loss_first=float(sums[0]),
-            loss_last=float(sums[1]),
+            loss_first=float(losses[0]),
+            loss_last=float(losses[1]),
             steps=self.steps,
             samples_seen=seen,
             rows=self.data.rows,
@@ -383,12 +281,9 @@ class _Run:
 
     def _write(self, result: Result) -> None:
         """The model, what was skipped, and last the result; checkpoints have served."""
-        model = self.model if self.average is None else self.average
-        if self.recipe.model.lora is not None:
-            model = cast(Any, copy.deepcopy(model)).merge_and_unload()
-        write_model(replace(self.built, model=model), self.recipe, self.folder / "model")
+        write_model(replace(self.built, model=self.state.final()), self.recipe, self.folder / "model")
         self.skips.gather()
-        _put(self.folder / "result.json", json.dumps(asdict(result), indent=2))
+        put(self.folder / "result.json", json.dumps(asdict(result), indent=2))
         checkpoint.clear(self.folder / "checkpoints")
 
 
@@ -396,19 +291,3 @@ def _views(recipe: TrainRecipe, built: Built) -> Views:
     look = built.preprocess
     mean, std = tuple(look["mean"]), tuple(look["std"])  # of a folder, they are lists
     return Views(augment=recipe.augment, side_px=built.side_px, mean=mean, std=std, seed=recipe.seed)
-
-
-def _optimizer(model: torch.nn.Module, recipe: TrainRecipe) -> torch.optim.Optimizer:
-    """AdamW over what is trained; matrices and filters decay."""
-    spec = recipe.optimizer
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for n, p in named if decayed(n, p)], "weight_decay": spec.weight_decay},
-        {"params": [p for n, p in named if not decayed(n, p)], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=spec.lr, betas=spec.betas, eps=spec.eps, fused=True)
-
-
-def _named(model: torch.nn.Module, name: str) -> torch.nn.Parameter:
-    """A parameter of the model, however deep adapters have put it."""
-    return next(parameter for found, parameter in model.named_parameters() if found.split(".")[-1] == name)

@@ -10,9 +10,8 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ...operators.registry import did_you_mean
 from ...schemas.train import TrainRecipe
-from ..recipe_file import SHIPPED, Place, RecipeError, parse_yaml, read_recipe
+from ..recipe_file import SHIPPED, Place, RecipeError, complaint, located, parse_yaml, read_recipe
 
 FOLDER: Final = SHIPPED / "train"
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -43,20 +42,8 @@ def _explain(error: ValidationError, kind: type[BaseModel], file: str, lines: di
     """pydantic's first complaint as one line: where, what, what is allowed."""
     first = error.errors()[0]
     place = tuple(part for part in first["loc"] if isinstance(part, str | int))
-    name = str(place[-1]) if place else "recipe"
-    if first["type"] == "extra_forbidden":
-        known = list(_fields_at(kind, place[:-1]))
-        message = f"unknown key {name!r}{did_you_mean(name, known)} (known: {', '.join(known)})"
-    elif first["type"] == "missing":
-        message = f"{name!r} is missing"
-    else:
-        message = first["msg"].removeprefix("Value error, ")
-        if not first["type"].startswith("value_error"):
-            message = f"{name}: {message}, not {first['input']!r}"
-    while place and place not in lines:
-        place = place[:-1]
-    line = lines.get(place)
-    return RecipeError(f"{file}:{line}: {message}" if line else f"{file}: {message}")
+    message = complaint(first, str(place[-1]) if place else "recipe", lambda: _fields_at(kind, place[:-1]))
+    return located(message, place, file, lines)
 
 
 def _fields_at(kind: type[BaseModel], place: Place) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from training import pairs
 
 from cupel.pipeline.train.build import build, decayed
 from cupel.pipeline.train.compare.recipe import CompareRecipe
-from cupel.pipeline.train.loop import fit, steps_of
+from cupel.pipeline.train.loop import fit
+from cupel.pipeline.train.optimizer import steps_of
 from cupel.pipeline.train.recipe_file import load_as, load_train_recipe, train_recipes
 
 RUNS = [name for name in train_recipes() if not name.startswith("proof")]

@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ...told import JsonOpt, fail, given, print_json, told
-from ..errors import TrainError
+from ...told import JsonOpt, given, print_json, told
 
 if TYPE_CHECKING:
     from .results import Line, Results
@@ -47,16 +46,13 @@ def compare(
     Example: cupel compare proof --out experiment
     """
     with told():
-        try:
-            from ...progress import Terminal
-            from ..recipe_file import load_as
-            from .experiment import compare as run_experiment
-            from .recipe import CompareRecipe
+        from ...progress import Terminal
+        from ..recipe_file import load_as
+        from .experiment import compare as run_experiment
+        from .recipe import CompareRecipe
 
-            with Terminal() as progress:
-                results = run_experiment(load_as(CompareRecipe, recipe), out, workers=workers, progress=progress)
-        except TrainError as error:
-            fail(str(error))
+        with Terminal() as progress:
+            results = run_experiment(load_as(CompareRecipe, recipe), out, workers=workers, progress=progress)
     if as_json:
         return print_json(results.as_dict())
     _show(results, out)

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from ...told import JsonOpt, fail, given, print_json, told
-from ..errors import TrainError
 
 PIPED = 120  # columns, where no terminal says how wide it is
 
@@ -67,18 +66,15 @@ def evaluate(
         from .evaluate import save
         from .zero_shot import TEMPLATES
 
-        try:
-            result = run_tasks(
-                run,
-                on,
-                pretrained=pretrained,
-                scorer=scorer,
-                classes=classes,
-                templates=template or TEMPLATES,
-                seed=seed,
-            )
-        except TrainError as error:
-            fail(str(error))
+        result = run_tasks(
+            run,
+            on,
+            pretrained=pretrained,
+            scorer=scorer,
+            classes=classes,
+            templates=template or TEMPLATES,
+            seed=seed,
+        )
         saved = save(result, Path(run)) if (Path(run) / "model" / CONFIG).is_file() else None
     if as_json:
         return print_json(result)

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.types as types
 
 from ..schemas.corpus import Fitted
+from ..schemas.fields import is_number
 from ..schemas.recipe import Bound, Keep, Ranked, Scalar
 from .mixture import adapt, as_floats, stays
 
@@ -253,7 +254,7 @@ def _true(mask: pa.Array) -> Mask:
 
 def misfit(column: str, bound: Bound, kind: pa.DataType) -> tuple[str, str] | None:
     """Which part of a bound does not fit the column's type, and why; None where all does."""
-    number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    number = is_number(kind)
     for name in ("min", "max", "top", "bottom", "adaptive"):
         if getattr(bound, name) is not None and not number:
             return name, f"{name} is for numbers, and {column!r} holds {kind}"

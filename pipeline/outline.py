@@ -14,7 +14,7 @@ from typing import Final, Literal
 import pyarrow as pa
 import pyarrow.types as types
 
-from ..schemas.fields import describe
+from ..schemas.fields import describe, is_number
 from ..schemas.recipe import Bound, Ranked
 from .keep import Rule, rules_of
 from .plan import CorpusStep, ExtractStep, KeepStep, Plan, RowStep, Space
@@ -102,7 +102,7 @@ class Outline:
     @cached_property
     def numbers(self) -> tuple[Column, ...]:
         """Columns of numbers."""
-        return tuple(c for c in self._columns if _is_number(c.kind))
+        return tuple(c for c in self._columns if is_number(c.kind))
 
     @cached_property
     def names(self) -> tuple[Column, ...]:
@@ -226,10 +226,6 @@ def _bounds(index: int, space: Space, step: KeepStep) -> Iterator[BoundAt]:
 def _is_worth_it(column: pa.Field) -> bool:
     """Is it a quantity or a name, whatever the rules say of it?"""
     return describe(column)["unit"] not in _UNCOUNTED
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 
 
 def _is_name(kind: pa.DataType) -> bool:

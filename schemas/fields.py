@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.types as types
 
 from .sensitive import Mark, read_marks
 
@@ -29,3 +30,8 @@ def marks_of(field: pa.Field) -> tuple[Mark, ...]:
     """Which of its values make a picture one to blur or to hide; most columns have no such marks."""
     note = (field.metadata or {}).get(b"sensitive", b"").decode("utf-8", "replace")
     return read_marks(note) if note else ()
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether values of this type lie along an axis and may have limits."""
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))

@@ -12,6 +12,7 @@ from ..mixed import mixed
 from ..plan import KeepStep
 from .changes import SHARE_DIGITS, Change, changed_keeps
 from .ranking import numbers_of
+from .rows import one_a_document
 from .whatif import Outcome, WhatIf
 
 
@@ -74,7 +75,7 @@ def _sides(whatif: WhatIf, at: Change, value: float, alive: Mask) -> tuple[_Valu
     space, verdicts = whatif.rows.spaces[index], whatif.verdicts[index]
     version = step.reads[at.column]
     if space.document is not None and version not in (space.space.nodes or ()):
-        alive = _one_a_document(space.document, alive)
+        alive = one_a_document(space.document, alive)
     if at.side in ("top", "bottom"):
         top = at.side == "top"
         rows, behind = verdicts.beside(step, at.column, at.option, alive, round(value, SHARE_DIGITS), top=top)
@@ -86,16 +87,6 @@ def _sides(whatif: WhatIf, at: Change, value: float, alive: Mask) -> tuple[_Valu
     above = numbers >= value if at.side == "min" else numbers > value
     low, high = np.flatnonzero(there & ~above), np.flatnonzero(there & above)
     return (low, numbers[low]), (high, numbers[high])
-
-
-def _one_a_document(document: np.ndarray, alive: Mask) -> Mask:
-    """Of the nodes alive the first of each document."""
-    nodes = np.flatnonzero(alive)
-    first = np.ones(len(nodes), bool)
-    first[1:] = document[nodes[1:]] != document[nodes[:-1]]
-    found = np.zeros(len(alive), bool)
-    found[nodes[first]] = True
-    return found
 
 
 def _first(rows: np.ndarray, values: np.ndarray, n: int, *, least: bool) -> np.ndarray:

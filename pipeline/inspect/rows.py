@@ -214,6 +214,16 @@ def load_rows(cut: OpenedCut, max_rows: int = MAX_ROWS, wanted: Callable[[], boo
     return rows
 
 
+def one_a_document(document: np.ndarray, nodes: Mask) -> Mask:
+    """Of some nodes the first of each document."""
+    there = np.flatnonzero(nodes)
+    first = np.ones(len(there), bool)
+    first[1:] = document[there[1:]] != document[there[:-1]]
+    found = np.zeros(len(nodes), bool)
+    found[there[first]] = True
+    return found
+
+
 def _spread(shards: Sequence[Shard], max_rows: int) -> Sequence[Shard]:
     """All shards, or every so many-th."""
     rows = sum(shard.rows for shard in shards)

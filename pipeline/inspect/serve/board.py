@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 
+from ....schemas.fields import is_number
 from ....schemas.recipe import Bound
 from ...keep import Mask
 from ..axis import Axis, axis_for
@@ -23,11 +24,11 @@ from ..changes import Change, changed_keeps
 from ..chart import Limit, histogram
 from ..perhaps import Perhaps
 from ..ranking import numbers_of
-from ..rows import CutRows
+from ..rows import CutRows, one_a_document
 from ..verdicts import At
 from ..whatif import Outcome, Walked, WhatIf
 from ..yields import yield_curve
-from .handles import Handle, Held, Stops, held_by, is_number, share_stops, stops_on
+from .handles import Handle, Held, Stops, held_by, share_stops, stops_on
 from .spread import DROPPED, ELSEWHERE, KEPT, LATER, Spread
 from .yield_chart import yield_chart
 
@@ -180,11 +181,11 @@ class Board:
         document = self.rows.spaces[held.space].document
         if not held.of_documents or document is None:
             return alive
-        sure = _firsts(document, alive.sure)
+        sure = one_a_document(document, alive.sure)
         if alive.certain:
             return Perhaps.of(sure)
         others = ~np.isin(document, document[sure])
-        return Perhaps(sure, sure | _firsts(document, alive.possible & others))
+        return Perhaps(sure, sure | one_a_document(document, alive.possible & others))
 
     def _buckets(self, held: Held, changes: Sequence[Change]) -> Buckets | None:
         at, bound = self._at(held, changes), self._bound(held, changes)
@@ -253,16 +254,6 @@ def _alone(bound: Bound, side: str) -> Bound:
     """One side of a bound, and what it says of nulls."""
     sides = ("min", "max", "in_", "not_in", "top", "bottom", "adaptive")
     return bound.model_copy(update=dict.fromkeys(name for name in sides if name != side))
-
-
-def _firsts(document: np.ndarray, nodes: Mask) -> Mask:
-    """Of some nodes the first of each document."""
-    there = np.flatnonzero(nodes)
-    first = np.ones(len(there), bool)
-    first[1:] = document[there[1:]] != document[there[:-1]]
-    found = np.zeros(len(nodes), bool)
-    found[there[first]] = True
-    return found
 
 
 def _value(handle: Handle, changes: Sequence[Change]) -> float | None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.types as types
 from starlette.requests import Request
 
-from ....schemas.fields import describe
+from ....schemas.fields import describe, is_number
 from ..pictures import Pictures
 from ..rows import CutRows
 from .cards import SHOWN_VALUES, Cards, bounded_columns
@@ -109,7 +109,7 @@ def _choices(rows: CutRows, query: Query) -> dict[str, Any]:
 def _kind(kind: pa.DataType) -> str:
     if types.is_boolean(kind):
         return "yes or no"
-    return "number" if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) else "text"
+    return "number" if is_number(kind) else "text"
 
 
 def space_names(rows: CutRows) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Final, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.types as types
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 
@@ -193,8 +192,3 @@ def _along(axis: Axis) -> list[float]:
     if not axis.whole:
         return [float(f"{at:.1e}") for at in spaced]
     return [float(f"{whole:.1e}") if whole >= 1000 else whole for whole in np.ceil(spaced).tolist()]
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Can values of this type be drawn along an axis?"""
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.types as types
 from starlette.exceptions import HTTPException
 
+from ....schemas.fields import is_number
 from ...keep import Mask
 from ...mixed import mixed
 from ..changes import number_in
@@ -108,7 +109,7 @@ def _compared(condition: Condition, values: pa.Array) -> Mask:
 
 def _limit(condition: Condition, kind: pa.DataType) -> float | int:
     """A bound on numbers; for whole numbers the next whole number inside it, as floats tell great ones not apart."""
-    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)):
+    if not is_number(kind):
         raise HTTPException(400, f"{condition.column} holds {kind}: `{OPS[condition.op]}` is for numbers and dates.")
     try:
         limit = number_in(condition.value.strip())

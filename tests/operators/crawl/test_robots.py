@@ -62,7 +62,6 @@ def robots(text: str) -> dict[str, object]:
         ({"/robots.txt": redirect("/robots.txt")}, "ok"),  # RFC 9309 2.3.1.2: after five, as if there were none
         ({"/robots.txt": redirect("http://169.254.169.254/")}, "robots_unreachable"),
     ],
-    ids=str,
 )
 def test_robots(answers, status):
     found, evidence, web = fetched(answers)

@@ -1,17 +1,22 @@
-"""One process of a test of several: gradients of a batch that all ranks share, written to a file.
+"""One process of a test of several: gradients of a batch that all ranks share, and runs that are stopped and go on.
 
-RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=... python ranked.py FILE
+RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=... python ranked.py FOLDER
+
+FOLDER/in holds pairs; FOLDER/gradients.safetensors, FOLDER/whole and FOLDER/stopped come of it.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from training import COCA, recipe
 
 from cupel.pipeline.train.build import build
+from cupel.pipeline.train.errors import Stopped
+from cupel.pipeline.train.loop import ASK_STEPS, fit
 from cupel.pipeline.train.objectives import Inputs, Loss, Towers, backward
 from cupel.pipeline.train.ranks import Ranks, joined
 
@@ -61,15 +66,28 @@ def gradients(case: str, ranks: Ranks, parts: int) -> dict[str, torch.Tensor]:
     return found | {"loss": total}
 
 
+def runs(folder: Path, ranks: Ranks) -> None:
+    """A run in one go, and one that a single rank was asked to stop."""
+    settings, data = recipe(samples=120, ema=0.9), str(folder / "in")
+    fit(settings, data, folder / "whole", ranks=ranks)
+    try:
+        fit(settings, data, folder / "stopped", ranks=ranks, stop=lambda: not ranks.first)
+    except Stopped as stopped:
+        assert str(stopped).startswith(f"stopped at step {ASK_STEPS} of 15"), stopped
+        fit(settings, data, folder / "stopped", ranks=ranks)
+
+
 def main() -> None:
     torch.set_num_threads(1)
+    folder = Path(sys.argv[1])
     with joined() as ranks:
+        runs(folder, ranks)
         found = {}
         for case in CASES:
             for parts in (1, 2):
                 found |= {f"{case} {parts} {k}": v for k, v in gradients(case, ranks, parts).items()}
         if ranks.first:
-            save_file(found, sys.argv[1])
+            save_file(found, folder / "gradients.safetensors")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import torch
 from ranked import CASES, ROWS, batch, gradients
 from safetensors.torch import load_file
-from training import recipe
+from training import pairs, recipe
 
 from cupel.pipeline.train.build import build
 from cupel.pipeline.train.objectives import Loss, Towers
@@ -82,12 +83,16 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(case, parts):
     close(gradients(case, Ranks(), parts), gradients(case, Ranks(), 1))
 
 
-def test_two_ranks_have_the_loss_and_gradients_of_one_process(tmp_path):
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory) -> Path:
+    """What two processes computed together."""
+    folder = tmp_path_factory.mktemp("ranked")
+    pairs(folder / "in")
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, str(PLUGIN / "ranked.py"), str(tmp_path / "found.safetensors")]
+    command = [sys.executable, str(PLUGIN / "ranked.py"), str(folder)]
     started = [
         subprocess.Popen(command, env=shared | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
         for rank in range(2)
@@ -95,9 +100,22 @@ def test_two_ranks_have_the_loss_and_gradients_of_one_process(tmp_path):
     told = [process.communicate()[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], told
     assert "Warning" not in "".join(told)
-    found = load_file(tmp_path / "found.safetensors")
+    return folder
+
+
+def test_two_ranks_have_the_loss_and_gradients_of_one_process(two_ranks):
+    found = load_file(two_ranks / "gradients.safetensors")
     for case in CASES:
         alone = gradients(case, Ranks(), 1)
         for parts in (1, 2):
             start = f"{case} {parts} "
             close({k.removeprefix(start): v for k, v in found.items() if k.startswith(start)}, alone)
+
+
+def test_two_ranks_that_were_stopped_go_on_bit_for_bit(two_ranks):
+    whole, stopped = two_ranks / "whole", two_ranks / "stopped"
+    assert (stopped / "model/model.safetensors").read_bytes() == (whole / "model/model.safetensors").read_bytes()
+    told = [json.loads((folder / "result.json").read_text()) for folder in (whole, stopped)]
+    assert told[0]["loss_last"] == told[1]["loss_last"] and told[0]["loss_first"] == pytest.approx(
+        told[1]["loss_first"]
+    )

@@ -123,7 +123,7 @@ def run(
 
 def _report(funnel: Funnel) -> str | None:
     """Where the cut's report lies, written if it is not there. The run is done: what goes wrong here is only told."""
-    from .inspect.report import NAME, write_report
+    from .inspect.report.report import NAME, write_report
     from .store import open_store
 
     try:

@@ -55,9 +55,9 @@ from .read import (
 )
 from .recipe_file import RecipeError, RecipeFile, load_recipe, recipe_as_yaml
 from .shard import Job
-from .sketch import Merger
 from .store import DiskFullError, Store, Written, open_store
-from .summary import sampled_places, write_summary
+from .summary.sketch import Merger
+from .summary.summarise import sampled_places, write_summary
 from .tasks import Swept, advance, cross, scan_file
 
 T = TypeVar("T")

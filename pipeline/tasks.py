@@ -20,13 +20,13 @@ from .findings import Report
 from .gpu import Gpu, told
 from .ledger import Counts, count, write_decision
 from .measure import measure
-from .outline import Outline
 from .plan import CorpusStep, KeepStep, Plan
 from .read import save_members, with_members
 from .shard import Job, ShardView, walk
-from .sketch import Sketch
 from .store import Written, open_store
-from .summary import summarise
+from .summary.outline import Outline
+from .summary.sketch import Sketch
+from .summary.summarise import summarise
 from .write import Run, kept_sizes, write_file
 
 

@@ -24,7 +24,7 @@ from .read import CorpusError, known_shards
 from .recount import Recount
 from .scores import version_path
 from .store import TEMPORARY, Store, open_store
-from .summary import FILE, disagreement
+from .summary.summarise import FILE, disagreement
 
 _LISTED = ("kept/", "dropped/", "parents/", "curated/")
 _MEASURED = {

@@ -66,7 +66,7 @@ class Work:
         return self.ours(data) if self.way == "inside" else self.transform(Image.open(io.BytesIO(data)))
 
     def ours(self, data: bytes) -> object:
-        from cupel.pipeline.train.decoding import decode_into
+        from cupel.pipeline.train.reader.decoding import decode_into
 
         out = np.empty((self.side, self.side, 3), np.uint8)
         decode_into(data, out, "shortest")

@@ -39,7 +39,7 @@ def main() -> None:
 def bench(corpus: Path) -> None:
     from cupel.pipeline.inspect.opened import open_cut
     from cupel.pipeline.inspect.rows import load_rows
-    from cupel.pipeline.inspect.whatif import WhatIf
+    from cupel.pipeline.inspect.thresholds.whatif import WhatIf
 
     began = time.perf_counter()
     rows = load_rows(open_cut(str(corpus)))
@@ -61,8 +61,8 @@ def bench(corpus: Path) -> None:
 
 
 def one_bound(whatif, change, values: list, worst: dict[str, list[float]]) -> None:
-    from cupel.pipeline.inspect.beside import nearest
-    from cupel.pipeline.inspect.yields import yield_curve
+    from cupel.pipeline.inspect.thresholds.beside import nearest
+    from cupel.pipeline.inspect.thresholds.yields import yield_curve
 
     first, *others = [vary(change, value) for value in values]
     cold = timed(lambda: whatif.decide([first]))
@@ -85,8 +85,8 @@ def vary(change, value):
 
 def moves(whatif) -> Iterator[tuple[object, list]]:
     """Each bound as the recipe has it, and other values of its column (or other shares)."""
-    from cupel.pipeline.inspect.changes import Change
-    from cupel.pipeline.inspect.ranking import numbers_of
+    from cupel.pipeline.inspect.thresholds.changes import Change
+    from cupel.pipeline.inspect.thresholds.ranking import numbers_of
     from cupel.pipeline.plan import KeepStep
 
     for step in whatif.plan.steps:

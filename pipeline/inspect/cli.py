@@ -92,9 +92,9 @@ def diff(
     """
     with told():
         from .diff import diff_cuts
-        from .diff_page import write_page
         from .opened import open_cut
         from .printed import diff_lines
+        from .report.diff_page import write_page
 
         found = diff_cuts(open_cut(cut_a), open_cut(cut_b))
         if html is not None:
@@ -164,7 +164,7 @@ def audit(
     Example: cupel audit corpus labels.parquet
     """
     with told():
-        from .audit import audit as audit_cut
+        from .labels.audit import audit as audit_cut
         from .opened import open_cut
         from .printed import audit_lines
 

@@ -18,7 +18,7 @@ from ..members import plain
 from ..plan import CorpusStep, ExtractStep, KeepStep
 from ..read import CorpusError
 from ..recipe_file import recipe_as_yaml
-from .buckets import Buckets
+from .charts.buckets import Buckets
 from .fates import KEPT, USED_UP, Fates, each, path_columns
 from .lost import OTHERS, UNSEEN, Gone, Lost
 from .opened import OpenedCut

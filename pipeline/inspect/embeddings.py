@@ -25,7 +25,7 @@ from ...operators.models._clip_operator import ClipModel
 from ...operators.models.weights import ModelError, cached_weights, is_file_name, model_folder
 from ..plan import MeasureStep
 from .opened import OpenedCut
-from .pictures import DECODING
+from .pictures.thumbnails import DECODING
 from .search import QUERY_CHARACTERS, THREADS, SearchError
 
 CACHE_BYTES: Final = 512 << 20

@@ -12,9 +12,9 @@ from ...schemas.summary import Values
 from ..cuts import CutEntry
 from ..funnel import Funnel
 from ..rates import Rate
-from .audit import Audit, Audited
-from .buckets import Buckets
+from .charts.buckets import Buckets
 from .diff import Compared, CutDiff
+from .labels.audit import Audit, Audited
 from .lost import Gone
 from .stats import SHARES, VALUES, Score, Stats, quantiles_of
 from .story import Cell, StepStory, Story

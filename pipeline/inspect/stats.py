@@ -14,11 +14,16 @@ import numpy as np
 from ...schemas.summary import Failures, Group, Numbers, Summary, Values
 from ..cuts import CutEntry, list_cuts
 from ..members import plain
-from ..outline import Outline
-from ..sketch import Sketch
-from ..summary import nothing, sampled_places, summarise, told
-from .buckets import Buckets
-from .chart import Limit, Side
+from ..summary.outline import Outline
+from ..summary.sketch import Sketch
+from ..summary.summarise import (
+    nothing,
+    sampled_places,
+    summarise,
+    told,
+)
+from .charts.buckets import Buckets
+from .charts.chart import Limit, Side
 from .fates import each
 from .opened import OpenedCut
 

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from rich.text import Text
 
-from .axis import axis_for
-from .buckets import Buckets
-from .chart import Limit
+from .charts.axis import axis_for
+from .charts.buckets import Buckets
+from .charts.chart import Limit
 from .serve.words import number, visible
 
 COLUMNS: Final = 56  # of a chart

@@ -112,9 +112,9 @@ def _chosen(recipe: str, samples: int | None, seed: int | None) -> TrainRecipe:
 def _fit_here(recipe: TrainRecipe, data: str, cut: str | None, out: Path, threads: int | None) -> Result | None:
     """In this process, one of torchrun's or alone."""
     from ..progress import Silent, Terminal
-    from .dataset import open_dataset
     from .loop import fit
     from .ranks import joined
+    from .reader import open_dataset
 
     with joined() as ranks, stopping() as stop:
         dataset = open_dataset(data, cut=cut)

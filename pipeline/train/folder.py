@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from ...schemas.train import TrainRecipe
-from .dataset import Dataset
 from .errors import TrainError
 from .log import Result
 from .ranks import Ranks
+from .reader import Dataset
 
 
 @contextmanager

@@ -68,9 +68,9 @@ def _absolute(recipe: TrainRecipe) -> TrainRecipe:
 
 def _train(config: dict[str, Any]) -> None:
     """In each process, where Ray Train has made the process group."""
-    from .dataset import open_dataset
     from .loop import fit
     from .ranks import joined
+    from .reader import open_dataset
 
     recipe = TrainRecipe.model_validate_json(config["recipe"])
     with joined() as ranks:

@@ -25,7 +25,6 @@ from ..progress import Reporter, Silent
 from . import checkpoint
 from .augment import Views, draws
 from .build import Built, build, write_model
-from .dataset import Dataset, open_dataset
 from .errors import Stopped, TrainError
 from .feed import Feed, on
 from .folder import alone, claim, put
@@ -33,7 +32,7 @@ from .log import Log, Result, forward_flops, memory_gb, mfu
 from .objectives import Inputs, Loss, Towers, backward
 from .optimizer import learning_rate, steps_of
 from .ranks import Ranks
-from .reader import Batch, Reader
+from .reader import Batch, Dataset, Reader, open_dataset
 from .skips import Skips
 from .state import State
 from .wrong import WrongCaptions

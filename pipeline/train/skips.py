@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .making import Skip
 from .ranks import Ranks
+from .reader.making import Skip
 
 
 class Skips:

@@ -17,7 +17,7 @@ from cupel import Recipe, RecipeError, run
 from cupel.pipeline.check import check_recipe
 from cupel.pipeline.cli import app
 from cupel.pipeline.inspect.opened import open_cut
-from cupel.pipeline.inspect.report import write_report
+from cupel.pipeline.inspect.report.report import write_report
 from cupel.pipeline.keep import decide, fit, rank, rules_of
 from cupel.pipeline.mixture import adapt
 from cupel.pipeline.recipe_file import load_recipe

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cupel.pipeline import frequent, grouped, spread
-from cupel.pipeline.frequent import Coded, Frequent, site_of
-from cupel.pipeline.grouped import Grouped
-from cupel.pipeline.picks import Picks, least
-from cupel.pipeline.sketch import Beside, Drawn, Merger
-from cupel.pipeline.spread import Spread, begin_of, bucket_of
+from cupel.pipeline.summary import frequent, grouped, spread
+from cupel.pipeline.summary.frequent import Coded, Frequent, site_of
+from cupel.pipeline.summary.grouped import Grouped
+from cupel.pipeline.summary.picks import Picks, least
+from cupel.pipeline.summary.sketch import Beside, Drawn, Merger
+from cupel.pipeline.summary.spread import Spread, begin_of, bucket_of
 
 NUMBERS = (
     st.floats(width=64) | st.integers(-300, 300).map(float) | st.sampled_from([0.0, -0.0, 5e-324, -1e-30, 1.7e308])

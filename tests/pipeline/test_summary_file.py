@@ -16,14 +16,19 @@ from drawing import write_jsonl
 
 from cupel import Recipe, run
 from cupel.pipeline.funnel import Funnel
-from cupel.pipeline.outline import Outline
-from cupel.pipeline.picks import Picks
 from cupel.pipeline.planner import make_plan
 from cupel.pipeline.recipe_file import RecipeFile
-from cupel.pipeline.sketch import Drawn
-from cupel.pipeline.spread import Spread
 from cupel.pipeline.store import sha256
-from cupel.pipeline.summary import disagreement, nothing, sampled_places, told
+from cupel.pipeline.summary.outline import Outline
+from cupel.pipeline.summary.picks import Picks
+from cupel.pipeline.summary.sketch import Drawn
+from cupel.pipeline.summary.spread import Spread
+from cupel.pipeline.summary.summarise import (
+    disagreement,
+    nothing,
+    sampled_places,
+    told,
+)
 from cupel.pipeline.verify import verify_corpus
 from cupel.schemas.corpus import Manifest
 from cupel.schemas.pair import PAIR
@@ -84,7 +89,7 @@ def test_what_a_cut_tells_does_not_depend_on_other_cuts(tmp_path):
 
 
 def test_examples_come_from_sampled_shards_where_those_have_any(tmp_path, monkeypatch):
-    monkeypatch.setattr("cupel.pipeline.summary.SAMPLED_SHARDS", 2)
+    monkeypatch.setattr("cupel.pipeline.summary.summarise.SAMPLED_SHARDS", 2)
     texts = [f"{'word ' * (i % 9)}{i}" for i in range(2000)]
     texts[1000] = "x" * 500
     steps = ["text.length", {"keep": {"characters": {"max": 300}, "words": {"min": 3}}}]

@@ -11,7 +11,7 @@ from drawing import encoded, picture
 from PIL import Image
 
 from cupel import Recipe, run
-from cupel.pipeline.inspect.report import write_report
+from cupel.pipeline.inspect.report.report import write_report
 
 SCRIPT = "<script>alert('caption')</script> a picture of some colours"
 HANDLER = "<img src=x onerror=alert('handler')><svg onload=alert('svg')> a picture of some colours"

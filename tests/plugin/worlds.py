@@ -15,10 +15,10 @@ import pyarrow.types as types
 from drawing import encoded, picture, write_jsonl
 
 from cupel import Recipe, run
-from cupel.pipeline.inspect.changes import Change, changed_recipe
 from cupel.pipeline.inspect.opened import OpenedCut, open_cut
 from cupel.pipeline.inspect.rows import CutRows, load_rows
-from cupel.pipeline.inspect.whatif import WhatIf
+from cupel.pipeline.inspect.thresholds.changes import Change, changed_recipe
+from cupel.pipeline.inspect.thresholds.whatif import WhatIf
 from cupel.pipeline.plan import KeepStep
 from cupel.pipeline.recipe_file import parse_recipe
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .pipeline.funnel import Funnel
-    from .pipeline.inspect.report import write_report
+    from .pipeline.inspect.report.report import write_report
     from .pipeline.recipe_file import RecipeError, load_recipe
     from .pipeline.run import run
     from .schemas.recipe import Recipe

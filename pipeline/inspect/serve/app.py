@@ -19,7 +19,7 @@ from starlette.routing import Route
 from ....operators.source.base import ShardError, SourceError
 from ...read import CorpusError
 from ...recipe_file import RecipeError
-from ..labels import Labels
+from ..labels.file import Labels
 from . import (
     browse,
     comparing,

@@ -17,17 +17,22 @@ import numpy as np
 from ....schemas.fields import is_number
 from ....schemas.recipe import Bound
 from ...keep import Mask
-from ..axis import Axis, axis_for
-from ..beside import Changed, Nearest, changed_rows, nearest
-from ..buckets import Buckets
-from ..changes import Change, changed_keeps
-from ..chart import Limit, histogram
-from ..perhaps import Perhaps
-from ..ranking import numbers_of
+from ..charts.axis import Axis, axis_for
+from ..charts.buckets import Buckets
+from ..charts.chart import Limit, histogram
 from ..rows import CutRows, one_a_document
-from ..verdicts import At
-from ..whatif import Outcome, Walked, WhatIf
-from ..yields import yield_curve
+from ..thresholds.beside import (
+    Changed,
+    Nearest,
+    changed_rows,
+    nearest,
+)
+from ..thresholds.changes import Change, changed_keeps
+from ..thresholds.perhaps import Perhaps
+from ..thresholds.ranking import numbers_of
+from ..thresholds.verdicts import At
+from ..thresholds.whatif import Outcome, Walked, WhatIf
+from ..thresholds.yields import yield_curve
 from .handles import Handle, Held, Stops, held_by, share_stops, stops_on
 from .spread import DROPPED, ELSEWHERE, KEPT, LATER, Spread
 from .yield_chart import yield_chart

@@ -12,7 +12,7 @@ import pyarrow.types as types
 from starlette.requests import Request
 
 from ....schemas.fields import describe, is_number
-from ..pictures import Pictures
+from ..pictures.thumbnails import Pictures
 from ..rows import CutRows
 from .cards import SHOWN_VALUES, Cards, bounded_columns
 from .page import JSON, Page, page, state_of

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...plan import KeepStep, Space
+from ..pictures.sensitive import Sensitivity
 from ..rows import CutRows
-from ..sensitive import Sensitivity
 from .cells import Cells
 from .words import short
 

@@ -16,12 +16,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ...cuts import CutEntry
-from ..buckets import Buckets
-from ..chart import histogram
+from ..charts.buckets import Buckets
+from ..charts.chart import histogram
+from ..charts.svg import patterns
 from ..diff import Compared, CutDiff, diff_cuts
 from ..lost import Gone
 from ..opened import OpenedCut
-from ..svg import patterns
 from .browse import Shelf, ask_ahead
 from .page import JSON, Page, page, state_of
 from .words import segment

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from ....schemas.corpus import StepTotals
 from ....schemas.recipe import Bound, Keep
 from ...keep import rules_of
-from ..chart import Side
+from ..charts.chart import Side
 from ..opened import OpenedCut
 
 

@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from ....schemas.fields import describe
 from ....schemas.recipe import Bound, Keep
 from ...plan import KeepStep, Plan
-from ..axis import Axis, linear_ticks
-from ..changes import Change, Side
+from ..charts.axis import Axis, linear_ticks
+from ..thresholds.changes import Change, Side
 
 STOPS: Final = 120  # values that a slider goes through, about
 WHOLE_STOPS: Final = 1000  # of whole numbers: each of them, where there are not more

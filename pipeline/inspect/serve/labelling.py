@@ -18,8 +18,13 @@ from starlette.requests import Request
 from ...rates import Counts, Rate, Stratum, weighted_quality
 from ...read import CorpusError
 from ..fates import path_of
-from ..labels import Label, Labels, Verdict, now
-from ..pictures import Pictures
+from ..labels.file import (
+    Label,
+    Labels,
+    Verdict,
+    now,
+)
+from ..pictures.thumbnails import Pictures
 from ..rows import CutRows
 from .browse import shelf
 from .cells import Cells

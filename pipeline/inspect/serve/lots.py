@@ -14,7 +14,7 @@ from typing import Final, Literal
 import numpy as np
 from starlette.exceptions import HTTPException
 
-from ..labels import frame_name
+from ..labels.file import frame_name
 from ..rows import CutRows
 
 Stratum = Literal["dropped", "passed"]

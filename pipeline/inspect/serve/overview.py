@@ -10,10 +10,10 @@ from starlette.requests import Request
 
 from ....schemas.summary import Groups, Numbers, Summary, Values
 from ...cuts import CutEntry
-from ..buckets import Buckets
-from ..chart import Limit, histogram, strip
+from ..charts.buckets import Buckets
+from ..charts.chart import Limit, histogram, strip
+from ..charts.svg import patterns
 from ..opened import OpenedCut
-from ..svg import patterns
 from .funnelled import Held, bounds_of, funnel_lines
 from .page import Page, page, state_of
 

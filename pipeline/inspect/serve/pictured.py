@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..pictures import SIDES_PX, NoPicture, Pictures
+from ..pictures.thumbnails import SIDES_PX, NoPicture, Pictures
 from .page import state_of, whole
 from .words import short, visible
 

@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from ....schemas.fields import is_number
 from ...keep import Mask
 from ...mixed import mixed
-from ..changes import number_in
 from ..rows import CutRows, SpaceRows
+from ..thresholds.changes import number_in
 from .query import OPS, SHUFFLED, WITHOUT_VALUE, Condition, Query
 
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.types as types
 
 from ...keep import Mask
-from ..buckets import FATES, HALVES, Buckets
-from ..ranking import numbers_of
+from ..charts.buckets import FATES, HALVES, Buckets
+from ..thresholds.ranking import numbers_of
 
 FINE: Final = 300  # buckets of equal width, and as many that hold equally many rows
 _LOOKED_AT: Final = 100_000  # values from which the latter are told

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from ...cuts import CutEntry, list_cuts
 from ..opened import OpenedCut, open_cut
-from ..pictures import Pictures
+from ..pictures.thumbnails import Pictures
 from ..rows import CutRows, load_rows
 
 CUTS_IN_MEMORY = 2

@@ -16,10 +16,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..changes import Change, changed_keeps, changed_recipe, edited_name
-from ..pictures import Pictures
-from ..svg import patterns
-from ..whatif import Outcome
+from ..charts.svg import patterns
+from ..pictures.thumbnails import Pictures
+from ..thresholds.changes import (
+    Change,
+    changed_keeps,
+    changed_recipe,
+    edited_name,
+)
+from ..thresholds.whatif import Outcome
 from .board import Board
 from .browse import shelf
 from .handles import Handle, Held, read_changes

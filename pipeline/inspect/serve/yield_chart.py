@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..axis import Axis, linear_ticks
-from ..svg import at, compact, svg, text
-from ..yields import Curve
+from ..charts.axis import Axis, linear_ticks
+from ..charts.svg import (
+    at,
+    compact,
+    svg,
+    text,
+)
+from ..thresholds.yields import Curve
 
 WIDTH, HEIGHT = 440, 96  # as wide as a histogram
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 430, 10, 76

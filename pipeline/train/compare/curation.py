@@ -17,8 +17,8 @@ from ...funnel import Funnel
 from ...progress import Reporter, Silent
 from ...run import run
 from ...store import open_store
-from ..dataset import Dataset, open_dataset
 from ..errors import TrainError
+from ..reader import Dataset, open_dataset
 from .left_out import Group
 
 CLEARED: Final = "contaminated_by"

@@ -29,7 +29,7 @@ from ...progress import Reporter
 from ..errors import TrainError
 
 if TYPE_CHECKING:
-    from ..dataset import Dataset
+    from ..reader import Dataset
     from .judge import Judge
 
 THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -177,7 +177,7 @@ def do(job: Job) -> Outcome:
 
 @cache
 def _data(place: str) -> Dataset:
-    from ..dataset import open_dataset
+    from ..reader import open_dataset
 
     return open_dataset(place)
 

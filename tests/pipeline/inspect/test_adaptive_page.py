@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from worlds import World, make
 
 from cupel.pipeline.cli import app
-from cupel.pipeline.inspect.changes import Change
+from cupel.pipeline.inspect.thresholds.changes import Change
 
 
 @pytest.fixture(scope="module")

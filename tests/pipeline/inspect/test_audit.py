@@ -16,9 +16,9 @@ from PIL import Image
 from two_cuts import PAGE_CUTS, PAGES, SHORTEST, TEXTS
 
 from cupel import Recipe, run
-from cupel.pipeline.inspect.audit import Audit, Audited, audit
 from cupel.pipeline.inspect.fates import Fates, path_of
-from cupel.pipeline.inspect.labels import Label, Labels, frame_name
+from cupel.pipeline.inspect.labels.audit import Audit, Audited, audit
+from cupel.pipeline.inspect.labels.file import Label, Labels, frame_name
 from cupel.pipeline.inspect.opened import OpenedCut, open_cut
 from cupel.pipeline.rates import wilson
 from cupel.pipeline.read import CorpusError

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cupel.pipeline.inspect.changes import Change, changed_keeps, changed_recipe, edited_name
+from cupel.pipeline.inspect.thresholds.changes import (
+    Change,
+    changed_keeps,
+    changed_recipe,
+    edited_name,
+)
 from cupel.pipeline.planner import make_plan
 from cupel.pipeline.recipe_file import RecipeFile, parse_recipe
 from cupel.schemas.recipe import Recipe

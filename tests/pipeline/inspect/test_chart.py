@@ -10,10 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cupel.pipeline.inspect.axis import Axis, axis_for
-from cupel.pipeline.inspect.buckets import Buckets
-from cupel.pipeline.inspect.chart import Bar, Limit, bars, curve, histogram, strip
-from cupel.pipeline.inspect.svg import compact, cut_to, patterns
+from cupel.pipeline.inspect.charts.axis import Axis, axis_for
+from cupel.pipeline.inspect.charts.buckets import Buckets
+from cupel.pipeline.inspect.charts.chart import (
+    Bar,
+    Limit,
+    bars,
+    curve,
+    histogram,
+    strip,
+)
+from cupel.pipeline.inspect.charts.svg import compact, cut_to, patterns
 from cupel.schemas.summary import Numbers
 
 NOT_XML = "<script>alert(1)</script>&\"'\u202e\x00"

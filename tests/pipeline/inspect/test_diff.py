@@ -14,8 +14,8 @@ from two_cuts import PAGE_CUTS, PAGES, SENTENCES, SHORTEST, TEXTS, WORD_CUTS, pa
 
 from cupel import Recipe, run
 from cupel.pipeline.inspect.diff import CutDiff, diff_cuts
-from cupel.pipeline.inspect.diff_page import render_page, write_page
 from cupel.pipeline.inspect.opened import open_cut
+from cupel.pipeline.inspect.report.diff_page import render_page, write_page
 from cupel.pipeline.read import CorpusError
 
 

@@ -12,7 +12,7 @@ from drawing import write_jsonl
 from serving import serving
 
 from cupel import Recipe, run
-from cupel.pipeline.inspect.labels import Labels
+from cupel.pipeline.inspect.labels.file import Labels
 from cupel.pipeline.inspect.opened import open_cut
 from cupel.pipeline.inspect.rows import load_rows
 from cupel.pipeline.inspect.serve.lots import frame_of

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cupel.pipeline.inspect.labels import Label, Labels
+from cupel.pipeline.inspect.labels.file import Label, Labels
 from cupel.pipeline.read import CorpusError
 
 FIRST = Label(

@@ -19,9 +19,14 @@ from PIL import Image
 
 from cupel import Recipe, run
 from cupel.operators.source.images import PieceImages
-from cupel.pipeline.inspect import pictures as module
 from cupel.pipeline.inspect.opened import open_cut
-from cupel.pipeline.inspect.pictures import SIDES_PX, NoPicture, Pictures, Thumbnail
+from cupel.pipeline.inspect.pictures import thumbnails as module
+from cupel.pipeline.inspect.pictures.thumbnails import (
+    SIDES_PX,
+    NoPicture,
+    Pictures,
+    Thumbnail,
+)
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 COUNT = 20

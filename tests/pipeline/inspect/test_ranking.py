@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cupel.pipeline.inspect.perhaps import Perhaps
-from cupel.pipeline.inspect.ranking import Ranking
+from cupel.pipeline.inspect.thresholds.perhaps import Perhaps
+from cupel.pipeline.inspect.thresholds.ranking import Ranking
 from cupel.pipeline.keep import rank
 from cupel.schemas.recipe import Keep
 

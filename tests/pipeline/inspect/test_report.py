@@ -19,9 +19,9 @@ from markupsafe import escape
 from PIL import Image
 
 from cupel import Recipe, run
-from cupel.pipeline.inspect.gallery import Gallery, named
 from cupel.pipeline.inspect.opened import open_cut
-from cupel.pipeline.inspect.report import brief, render_report, write_report
+from cupel.pipeline.inspect.pictures.gallery import Gallery, named
+from cupel.pipeline.inspect.report.report import brief, render_report, write_report
 from cupel.schemas.summary import Example
 
 LIMIT_BYTES = 5_000_000

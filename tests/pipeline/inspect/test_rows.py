@@ -15,7 +15,7 @@ from cupel.operators.source.base import ShardError
 from cupel.pipeline.cuts import list_cuts
 from cupel.pipeline.inspect.opened import open_cut
 from cupel.pipeline.inspect.rows import load_rows
-from cupel.pipeline.inspect.whatif import WhatIf
+from cupel.pipeline.inspect.thresholds.whatif import WhatIf
 from cupel.pipeline.read import CorpusError
 from cupel.pipeline.recipe_file import RecipeError
 from cupel.pipeline.store import open_store

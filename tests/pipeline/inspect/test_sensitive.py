@@ -14,8 +14,8 @@ from small_clip import make_head
 from cupel import Recipe, run
 from cupel.operators.image.zero_shot import ZeroShot
 from cupel.pipeline.inspect.opened import open_cut
+from cupel.pipeline.inspect.pictures.sensitive import VERDICTS, Sensitivity
 from cupel.pipeline.inspect.rows import load_rows
-from cupel.pipeline.inspect.sensitive import VERDICTS, Sensitivity
 from cupel.schemas.fields import marks_of
 
 

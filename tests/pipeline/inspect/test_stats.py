@@ -12,8 +12,8 @@ import two_cuts
 from rich.cells import cell_len
 from two_cuts import SCORES, TEXTS
 
-from cupel.pipeline.inspect.buckets import Buckets
-from cupel.pipeline.inspect.chart import Limit
+from cupel.pipeline.inspect.charts.buckets import Buckets
+from cupel.pipeline.inspect.charts.chart import Limit
 from cupel.pipeline.inspect.opened import OpenedCut, open_cut
 from cupel.pipeline.inspect.stats import SHARES, Stats, kept_part, stats, summary_of
 from cupel.pipeline.inspect.terminal import beside, figure, histogram, line

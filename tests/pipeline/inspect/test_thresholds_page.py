@@ -12,7 +12,7 @@ from asking import Asking
 from drawing import write_jsonl
 
 from cupel import Recipe, run
-from cupel.pipeline.inspect.axis import Axis
+from cupel.pipeline.inspect.charts.axis import Axis
 from cupel.pipeline.inspect.serve.board import _Lately
 from cupel.pipeline.inspect.serve.handles import share_stops, stops_on
 from cupel.pipeline.inspect.serve.shown import shown

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cupel.pipeline.inspect.perhaps import Perhaps
-from cupel.pipeline.inspect.verdicts import At, Verdicts
+from cupel.pipeline.inspect.thresholds.perhaps import Perhaps
+from cupel.pipeline.inspect.thresholds.verdicts import At, Verdicts
 from cupel.pipeline.keep import Nodes, decide, rank
 from cupel.pipeline.plan import KeepStep
 from cupel.schemas.recipe import Keep

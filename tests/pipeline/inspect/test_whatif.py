@@ -12,12 +12,12 @@ from drawing import write_jsonl
 from worlds import WORLDS, World, bounds_of, drawn, make, pages, paths
 
 from cupel import Recipe, run
-from cupel.pipeline.inspect.beside import changed_rows, nearest
-from cupel.pipeline.inspect.changes import Change
 from cupel.pipeline.inspect.opened import open_cut
 from cupel.pipeline.inspect.rows import load_rows
-from cupel.pipeline.inspect.whatif import Outcome, WhatIf
-from cupel.pipeline.inspect.yields import yield_curve
+from cupel.pipeline.inspect.thresholds.beside import changed_rows, nearest
+from cupel.pipeline.inspect.thresholds.changes import Change
+from cupel.pipeline.inspect.thresholds.whatif import Outcome, WhatIf
+from cupel.pipeline.inspect.thresholds.yields import yield_curve
 
 
 def check(world: World, changes: list[Change], number: int) -> Outcome:

@@ -15,7 +15,8 @@ from parquet_pairs import images, write_pairs, write_table
 from cupel import Recipe, run
 from cupel.operators.source.base import ShardError
 from cupel.pipeline.read import CorpusError
-from cupel.pipeline.train.dataset import open_dataset, read_rows
+from cupel.pipeline.train.reader import open_dataset
+from cupel.pipeline.train.reader.dataset import read_rows
 
 
 @pytest.fixture(scope="module")

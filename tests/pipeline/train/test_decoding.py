@@ -14,7 +14,7 @@ from drawing import encoded, picture
 from PIL import Image, ImageOps
 
 from cupel.operators.decode import RowError
-from cupel.pipeline.train.decoding import decode_into, jpeg_frame
+from cupel.pipeline.train.reader.decoding import decode_into, jpeg_frame
 
 
 def made(data: bytes, side: int = 32, resize: str = "shortest") -> np.ndarray:

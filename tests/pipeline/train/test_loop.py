@@ -25,12 +25,12 @@ from cupel.operators.models.weights import ModelError
 from cupel.pipeline.progress import Silent
 from cupel.pipeline.train import checkpoint
 from cupel.pipeline.train.build import build
-from cupel.pipeline.train.dataset import open_dataset
 from cupel.pipeline.train.errors import Stopped, TrainError
 from cupel.pipeline.train.folder import alone
 from cupel.pipeline.train.loop import _Run, fit
 from cupel.pipeline.train.optimizer import learning_rate, steps_of
 from cupel.pipeline.train.ranks import Ranks
+from cupel.pipeline.train.reader import open_dataset
 
 EFFICIENT = {"image_tower": "test_efficientnet.r160_in1k", "image_px": 32}  # normalises and activates in one layer
 TIMES = ("samples_per_s", "data_wait_share", "memory_gb", "mfu")

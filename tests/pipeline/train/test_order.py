@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cupel.pipeline.train.order import Order
+from cupel.pipeline.train.reader.order import Order
 
 counts = st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any)
 

@@ -22,11 +22,10 @@ from parquet_pairs import images, write_pairs, write_table
 from PIL import Image
 
 from cupel.operators.source.base import ShardError
-from cupel.pipeline.train import making, windows
-from cupel.pipeline.train.dataset import Dataset, open_dataset
-from cupel.pipeline.train.decoding import decode_into
 from cupel.pipeline.train.errors import TrainError
-from cupel.pipeline.train.reader import FEW_BAD_ROWS, Reader
+from cupel.pipeline.train.reader import Dataset, Reader, making, open_dataset, windows
+from cupel.pipeline.train.reader.decoding import decode_into
+from cupel.pipeline.train.reader.reader import FEW_BAD_ROWS
 
 ROWS, BATCH, SIDE = 60, 8, 16
 STEPS = 20  # 160 positions: two epochs and more

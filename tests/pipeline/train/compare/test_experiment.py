@@ -21,8 +21,8 @@ from cupel.pipeline.train.compare.captions import BOILERPLATE
 from cupel.pipeline.train.compare.curation import Curation
 from cupel.pipeline.train.compare.experiment import compare
 from cupel.pipeline.train.compare.recipe import CompareRecipe
-from cupel.pipeline.train.dataset import open_dataset
 from cupel.pipeline.train.errors import TrainError
+from cupel.pipeline.train.reader import open_dataset
 from cupel.schemas.train import TrainRecipe
 
 TOWER = {"image_size": 32, "timm_model_name": "test_resnet", "timm_model_pretrained": False}

@@ -1,0 +1,1 @@
+"""What people said of rows, and how right a cut's rules are by that."""

@@ -1,0 +1,1 @@
+"""Pages that stand alone: a cut's report, and the comparison of two cuts."""

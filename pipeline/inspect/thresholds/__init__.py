@@ -1,0 +1,1 @@
+"""Other bounds than a cut's own: what they would keep, decided in memory."""

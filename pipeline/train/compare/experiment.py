@@ -11,33 +11,32 @@ truth of a drawn pool is read by the oracle and the audit alone.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from ....operators.source.files import digest, find
 from ....schemas.recipe import Read
-from ....schemas.train import TrainRecipe
 from ...progress import Reporter, Silent
 from ...read import CorpusError, check_claim
 from ...store import open_store
 from ..errors import TrainError
+from ..reader import Dataset
 from .arms import Arm, Chooser, raw_of
 from .claim import begin, claim
 from .corrupt import CLEAN
 from .curation import Curation
 from .held_out import content_digest, write_hashes
+from .jobs import Jobs, on_gpu
 from .judge import HEADLINES, Judge
 from .pool import PROMPTS, draw_pool
-from .recipe import ORACLE, RAW, RAW_LONGER, CompareRecipe, Evaluation
+from .recipe import RAW, RAW_LONGER, CompareRecipe, Evaluation
 from .results import Results, Run, table_as_csv
+from .truth import audit, faults_of
 from .work import Job, Outcome, Workers, working
 
 MOST_WORKERS: Final = 16  # a process takes more than 1 GB
@@ -57,19 +56,6 @@ def compare(
 def default_workers() -> int:
     """A run a core; on a GPU one after the other."""
     return 1 if on_gpu() else min(os.cpu_count() or 1, MOST_WORKERS)
-
-
-def on_gpu() -> bool:
-    """Is there a GPU to train on?"""
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def weights_digest(recipe: TrainRecipe) -> list[str]:
-    """Digests of the files that a recipe's model is read from; none where names alone say which model it is."""
-    places = [place for place in (recipe.model.architecture, recipe.model.pretrained) if place and Path(place).exists()]
-    return [digest(entry.path)[1] for place in places for entry in find(place)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +89,13 @@ class _Experiment:
         chooser = Chooser(self.recipe, self._open)
         with working(workers, self.progress) as crew:
             curation = chooser.begin()
-            jobs = chooser.score_jobs(lambda *given: self._job(curation, "scores", *given, judged=False))
-            scores = _in_groups(crew, "learned scores", jobs)
-            arms = chooser.arms(curation, scores, self._clean(curation))
-            tried, diverged = self._tune(crew, curation, raw_of(arms))
+            jobs = Jobs(out=self.out, raw=curation.raw, evaluation=self.evaluation, held_out=self.held_out)
+            scores = _in_groups(crew, "learned scores", chooser.score_jobs(jobs.score))
+            faults = None if self.truth is None else faults_of(curation.raw, self.truth)
+            arms = chooser.arms(curation, scores, None if faults is None else np.flatnonzero(faults == CLEAN))
+            tried, diverged = self._tune(crew, jobs, raw_of(arms))
             lr = max(tried, key=lambda each: _judged(tried[each])) if tried else self.recipe.train.optimizer.lr
-            runs = self._train(crew, curation, arms, lr)
+            runs = self._train(crew, jobs, arms, lr)
         results = Results(
             name=self.recipe.name,
             synthetic=self.recipe.pool is not None,
@@ -121,7 +108,7 @@ class _Experiment:
             margin=self.recipe.margin,
             runs=runs,
             blind=Judge(self.evaluation).blind,
-            audit=self._audit(curation, arms),
+            audit=[] if faults is None else audit(faults, arms),
             seconds=time.perf_counter() - began,
         )
         self._write(results)
@@ -133,23 +120,9 @@ class _Experiment:
             write_hashes(self.evaluation, hashes)
         return Curation(self.data, _corpus(self.out, self.data), hashes, self.progress)
 
-    def _save(self, rows: np.ndarray) -> Path:
-        """Row numbers as a file that is named by them."""
-        name = hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:12]
-        path = self.out / "rows" / f"{name}.npy"
-        if not path.is_file():
-            path.parent.mkdir(exist_ok=True)
-            part = path.with_suffix(".part")
-            with part.open("wb") as file:
-                np.save(file, rows.astype(np.int64))
-            part.replace(path)
-        return path
-
     # Training
 
-    def _tune(
-        self, crew: Workers, curation: Curation, raw: Arm
-    ) -> tuple[dict[float, dict[str, float]], dict[float, str]]:
+    def _tune(self, crew: Workers, jobs: Jobs, raw: Arm) -> tuple[dict[float, dict[str, float]], dict[float, str]]:
         """Learning rate -> metrics of the raw arm with the first seed, and of those that failed why.
 
         Nothing is tried where there is no choice. TrainError where all fail.
@@ -158,32 +131,32 @@ class _Experiment:
         if len(rates) < 2:
             return {lr: {} for lr in rates}, {}
         samples = self.recipe.tuning_samples or self._samples(1.0)
-        jobs = [self._arm_job(curation, raw, samples, lr) for lr in rates]
-        found = dict(zip(rates, crew.tried("learning rates", jobs), strict=True))
+        tries = [jobs.arm(raw, self.recipe.train, samples, lr) for lr in rates]
+        found = dict(zip(rates, crew.tried("learning rates", tries), strict=True))
         diverged = {lr: str(outcome) for lr, outcome in found.items() if isinstance(outcome, TrainError)}
         if len(diverged) == len(rates):
             raise TrainError(f"no learning rate could be trained with; at {rates[0]:g}: {diverged[rates[0]]}")
         return {lr: outcome.metrics for lr, outcome in found.items() if isinstance(outcome, Outcome)}, diverged
 
-    def _train(self, crew: Workers, curation: Curation, arms: Sequence[Arm], lr: float) -> list[Run]:
+    def _train(self, crew: Workers, jobs: Jobs, arms: Sequence[Arm], lr: float) -> list[Run]:
         """All runs. The longer raw arm comes last: how long it is, the others tell."""
         planned = [
-            _Planned(arm=arm, budget=budget, job=self._arm_job(curation, arm, self._samples(budget), lr))
+            _Planned(arm=arm, budget=budget, job=jobs.arm(arm, self.recipe.train, self._samples(budget), lr))
             for budget in self.recipe.budgets
             for arm in arms
             if arm.name != RAW_LONGER
         ]
         outcomes = crew.outcomes("arms", [each.job for each in planned])
-        longer = list(self._longer(curation, arms, lr, planned, outcomes))
+        longer = list(self._longer(jobs, arms, lr, planned, outcomes))
         if longer:
             planned += longer
             outcomes += crew.outcomes(RAW_LONGER, [each.job for each in longer])
-        found = [self._run(each, outcome, curation, lr) for each, outcome in zip(planned, outcomes, strict=True)]
+        found = [_run(each, outcome, jobs.raw, lr) for each, outcome in zip(planned, outcomes, strict=True)]
         order = {name: i for i, name in enumerate(self.recipe.all_arms)}
         return sorted(found, key=lambda run: (run.budget, order[run.arm], run.seed))
 
     def _longer(
-        self, curation: Curation, arms: Sequence[Arm], lr: float, planned: Sequence[_Planned], outcomes: list[Outcome]
+        self, jobs: Jobs, arms: Sequence[Arm], lr: float, planned: Sequence[_Planned], outcomes: list[Outcome]
     ) -> Iterator[_Planned]:
         """Raw with the samples that the judged cut's learned score cost, besides."""
         raw = next(o for p, o in zip(planned, outcomes, strict=True) if p.arm.name == RAW)
@@ -191,86 +164,10 @@ class _Experiment:
         for arm in arms:
             for budget in self.recipe.budgets if arm.name == RAW_LONGER else ():
                 samples = self._samples(budget) + round(cost[arm.seed] / raw.flops_per_sample)
-                yield _Planned(arm=arm, budget=budget, job=self._arm_job(curation, arm, samples, lr))
+                yield _Planned(arm=arm, budget=budget, job=jobs.arm(arm, self.recipe.train, samples, lr))
 
     def _samples(self, budget: float) -> int:
         return round((self.recipe.train.samples or 0) * budget)
-
-    def _arm_job(self, curation: Curation, arm: Arm, samples: int, lr: float) -> Job:
-        spec = self.recipe.train
-        optimizer = spec.optimizer.model_copy(update={"lr": lr})
-        chosen = spec.model_copy(update={"samples": samples, "seed": arm.seed, "optimizer": optimizer})
-        name = f"arm {arm.name}, seed {arm.seed}, {samples:,} samples, learning rate {lr:g}"
-        return self._job(curation, "runs", name, arm.rows, chosen, judged=True)
-
-    def _job(
-        self, curation: Curation, folder: str, name: str, rows: np.ndarray, chosen: TrainRecipe, *, judged: bool
-    ) -> Job:
-        """A run in a folder that is named by all that decides what comes of it: two arms of the same rows share it.
-
-        That is the recipe with the weights that it begins from, the data and the rows of them, whether there is a GPU
-        (on which precision hangs), and of a judged run what it is judged by: of files their content, not where they
-        lie. Cupel's version and that of torch are not in it.
-        """
-        saved = self._save(rows)
-        known = [weights_digest(chosen), curation.raw.digest, self.held_out if judged else None, on_gpu()]
-        told = json.dumps([chosen.model_dump(mode="json"), saved.stem, *known])
-        key = hashlib.sha256(told.encode()).hexdigest()[:10]
-        return Job(
-            name=name,
-            out=self.out / folder / f"{saved.stem}-{chosen.samples}-s{chosen.seed}-{key}",
-            recipe=chosen,
-            data=curation.raw.place,
-            rows=saved,
-            evaluation=self.evaluation.model_dump_json() if judged else None,
-        )
-
-    def _run(self, planned: _Planned, outcome: Outcome, curation: Curation, lr: float) -> Run:
-        arm = planned.arm
-        return Run(
-            arm=arm.name,
-            budget=planned.budget,
-            seed=arm.seed,
-            pool_hash=curation.raw.digest[:16],
-            filter_recipe_hash=arm.recipe_hash[:16],
-            filter_flops=arm.flops,
-            filter_s=round(arm.seconds, 3),
-            n_unique=len(arm.rows),
-            samples_seen=outcome.samples_seen,
-            epochs=outcome.epochs,
-            train_flops=outcome.flops,
-            lr=lr,
-            loss_last=outcome.loss_last,
-            wall_s=round(outcome.seconds, 2),
-            metrics=outcome.metrics,
-        )
-
-    # The truth
-
-    def _faults(self, curation: Curation) -> np.ndarray | None:
-        """What is wrong with each raw row; None where nobody knows."""
-        if self.truth is None:
-            return None
-        table = pq.read_table(self.truth)
-        faults = dict(zip(table.column("key").to_pylist(), table.column("fault").to_pylist(), strict=True))
-        return np.array([faults[key] for key in curation.raw.column("key").to_pylist()])
-
-    def _clean(self, curation: Curation) -> np.ndarray | None:
-        faults = self._faults(curation)
-        return None if faults is None or ORACLE not in self.recipe.all_arms else np.flatnonzero(faults == CLEAN)
-
-    def _audit(self, curation: Curation, arms: Sequence[Arm]) -> list[dict[str, Any]]:
-        """Rows of each fault that each arm kept, averaged over seeds."""
-        faults = self._faults(curation)
-        if faults is None:
-            return []
-        kinds, totals = np.unique(faults, return_counts=True)
-        found = []
-        for name in dict.fromkeys(arm.name for arm in arms):
-            kept = np.mean([[(faults[a.rows] == kind).sum() for kind in kinds] for a in arms if a.name == name], axis=0)
-            for kind, rows, stayed in zip(kinds.tolist(), totals.tolist(), kept.tolist(), strict=True):
-                found.append({"arm": name, "fault": kind, "rows": rows, "kept": stayed, "dropped": rows - stayed})
-        return found
 
     def _write(self, results: Results) -> None:
         from .page import render
@@ -286,6 +183,28 @@ class _Experiment:
             part = folder / f".{name}.part"
             part.write_text(text, "utf-8")
             part.replace(folder / name)
+
+
+def _run(planned: _Planned, outcome: Outcome, raw: Dataset, lr: float) -> Run:
+    """What is written down of a run."""
+    arm = planned.arm
+    return Run(
+        arm=arm.name,
+        budget=planned.budget,
+        seed=arm.seed,
+        pool_hash=raw.digest[:16],
+        filter_recipe_hash=arm.recipe_hash[:16],
+        filter_flops=arm.flops,
+        filter_s=round(arm.seconds, 3),
+        n_unique=len(arm.rows),
+        samples_seen=outcome.samples_seen,
+        epochs=outcome.epochs,
+        train_flops=outcome.flops,
+        lr=lr,
+        loss_last=outcome.loss_last,
+        wall_s=round(outcome.seconds, 2),
+        metrics=outcome.metrics,
+    )
 
 
 def _corpus(out: Path, data: str) -> Path:

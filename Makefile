@@ -6,8 +6,9 @@ BIN := .venv/bin
 demo: .venv/.installed
 	$(BIN)/python infra/demo/demo.py
 
+# Two processes, each with a Ray of its own; tests of a file stay together, and share what they made.
 test: check
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/.installed
 	$(BIN)/ruff check .

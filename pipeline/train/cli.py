@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -18,6 +19,11 @@ from .errors import Stopped
 if TYPE_CHECKING:
     from ...schemas.train import TrainRecipe
     from .log import Result
+
+
+# How often OpenMP's threads look at a barrier before they sleep. libgomp's own 300,000 cost nothing on an idle machine,
+# and more than half the speed on a busy one; so many cost neither (infra/LOG.md).
+SPINS: Final = "5000"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -82,6 +88,7 @@ def train(
 
     Example: cupel train smoke --data corpus --out run
     """
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # before torch is there
     with told(), _stopped():
         chosen = _chosen(recipe, samples, seed)
         if workers is None and ray_address is not None:

@@ -105,5 +105,6 @@ def joined() -> Iterator[Ranks]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield ranks
+        ranks.wait()  # gloo's threads let go of the last tensors; at the interpreter's end they would abort it
     finally:
         dist.destroy_process_group()

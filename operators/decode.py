@@ -4,8 +4,8 @@ Pixels are a pure function of the bytes and the request. Only JPEG, PNG, WebP, G
 offer 43 formats, some of them through other programs); the size in the header is checked before anything is decoded.
 EXIF orientation is applied, alpha is laid on white, CMYK goes through its ICC profile, 16-bit grey is scaled (Pillow's
 `convert` would clip it to white), animations give their first frame. What is returned carries no metadata. Whatever
-Pillow raises or warns of ends here, as a RowError or not at all. (Warnings are silenced for the whole process while an
-image is open: decode in one thread of a process.)
+Pillow raises or warns of ends here, as a RowError or not at all. (Warnings are silenced for the whole process while any
+thread has an image open.)
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,11 +148,36 @@ def decode(data: bytes, header: Header, request: Pixels) -> Image.Image:
     return pixels
 
 
+class _Quiet:
+    """No warnings while any thread is inside: Python's own switch is the process's, and must be turned back once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._switch = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._switch = warnings.catch_warnings()
+                self._switch.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._switch.__exit__(None, None, None)
+
+
+_QUIET: Final = _Quiet()
+
+
 @contextmanager
 def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
     """An image that passed the size check; what Pillow raises becomes a RowError with a class."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata; the size has a check of our own
+    with _QUIET:  # Pillow warns of odd metadata; the size has a check of our own
         try:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
             width, height = image.size

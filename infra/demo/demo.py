@@ -141,6 +141,8 @@ Try
   {cupel} run {mine} {_shown(out / "sites.txt")} --out {corpus}    # a new cut; nothing is fetched again
   {cupel} inspect {corpus}    # both cuts in your browser: what went and why, and thresholds to move
   {cupel} train smoke --data {corpus} --cut demo_pairs --out {_shown(out / "model")}    # a model on what was kept
+  sed 's#model: cupel-tiny#model: {_shown(out / "model")}#' {recipe} > {_shown(out / "filter.yaml")}
+  {cupel} run {_shown(out / "filter.yaml")} {_shown(out / "sites.txt")} --out {corpus}    # scored by that model
   {cupel} verify {corpus}    # checksums, and rows in = kept + dropped
   {cupel} operators    # what else can be measured""",
         markup=False,

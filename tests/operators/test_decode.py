@@ -5,6 +5,7 @@ import random
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -433,6 +434,16 @@ def test_damage_gives_a_picture_or_a_class(name, seed, request):
             assert image.mode == request.mode
             assert 1 <= header.frames <= MAX_FRAMES and header.orientation in range(1, 9)
     assert warnings.filters == filters
+
+
+def test_threads_that_decode_at_once_leave_the_filters_as_they_were():
+    data = encode(photo(), "PNG", exif=turned(6).tobytes()[:20])
+    with pytest.warns(UserWarning, match="Corrupt EXIF"):
+        Image.open(io.BytesIO(data)).getexif()
+    filters = list(warnings.filters)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: decode(data, read_header(data), Pixels()).size, range(200)))
+    assert set(found) == {(60, 40)} and warnings.filters == filters
 
 
 @settings(deadline=None)

@@ -3,7 +3,7 @@
 A JPEG without oddities is decoded by libjpeg-turbo at the smallest of 1, 1/2, 1/4 and 1/8 of its size whose sides are
 long enough, then made smaller by torch's antialiased bicubic, which is Pillow's to a rounding error in a fifth of the
 time and writes into the batch. Both run without the interpreter's lock. All else, and what libjpeg-turbo complains of,
-goes through `operators/decode.py`, in one thread at a time: it silences warnings for the whole process meanwhile.
+goes through `operators/decode.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import re
 import struct
-import threading
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -29,7 +28,6 @@ from ....operators.source.files import MAX_IMAGE_BYTES
 
 Resize = Literal["shortest", "squash"]
 
-_PILLOW: Final = threading.Lock()
 _EXIF: Final = b"Exif\0\0"
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _ORIENTATION: Final = 0x0112
@@ -54,8 +52,7 @@ def decode_into(data: bytes, out: np.ndarray, resize: Resize) -> None:
         raise RowError("too_large", f"{len(data):,} bytes; at most {MAX_IMAGE_BYTES:,} are read")
     frame = jpeg_frame(data)
     if frame is None or not _decode_jpeg(data, frame, out, resize):
-        with _PILLOW:
-            image = decode(data, read_header(data), Pixels(min_side_px=len(out)))
+        image = decode(data, read_header(data), Pixels(min_side_px=len(out)))
         _fit(np.array(image), out, resize)
 
 

@@ -83,6 +83,10 @@ def _verdict(results: Results) -> Iterator[str]:
             yield f"{results.judged}, {name} at {budget}x, beside {beside}{harm}"
         if cost := verdict["filter_cost"][budget]:
             yield f"{results.judged} at {budget}x: its learned score cost {cost:.0%} of its own training's operations"
+    for budget, arms in verdict.get("rules", {}).items():
+        for arm, found in arms.items():
+            said = ", ".join(f"{name} {what}" for name, what in found.items())
+            yield f"{arm.removeprefix('without ')} at {budget}x, by leaving it out: {said}"
     everywhere = "yes" if verdict["beats_both_everywhere"] else "no"
     yield f"above raw and random in every headline metric, 95 % intervals apart: {everywhere}"
 

@@ -105,6 +105,7 @@ class _Experiment:
             lr=lr,
             tried=tried,
             diverged=diverged,
+            left_out=tuple(self.recipe.left_out),
             margin=self.recipe.margin,
             runs=runs,
             blind=Judge(self.evaluation).blind,

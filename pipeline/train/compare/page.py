@@ -16,7 +16,7 @@ from .recipe import RANDOM, RAW_LONGER, CompareRecipe
 from .results import Results
 from .statistics import Interval
 
-TONES: Final = {"above": "yes", "no harm": "yes", "below": "no", "harm": "no"}
+TONES: Final = {"above": "yes", "no harm": "yes", "below": "no", "harm": "no", "helps": "yes", "hurts": "no"}
 
 
 def render(results: Results, recipe: CompareRecipe) -> str:
@@ -49,7 +49,7 @@ def as_yaml(recipe: CompareRecipe) -> str:
 
 def percent(share: float) -> str:
     """In %, to a tenth."""
-    return f"{share:.1%}".removesuffix("%")
+    return f"{share:.1%}".removesuffix("%").replace("-0.0", "0.0")
 
 
 def _points(difference: float) -> str:

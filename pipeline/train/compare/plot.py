@@ -107,10 +107,10 @@ def _spent(line: Line) -> float:
 
 
 def _axis(left: float, bottom: float, most: float) -> Iterable[str]:
-    for share in (0, 0.5, 1):
+    for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end")):
         x = left + PANEL * share
         yield _line(x, TOP - 4, x, bottom, ' stroke="var(--rule, #ddd)"')
-        yield _text(x, bottom + 15, f"{most * share:.0%}", "middle")
+        yield _text(x, bottom + 15, f"{most * share:.0%}", anchor)
 
 
 def _axis_upright(left: float, base: float, most: float) -> Iterable[str]:

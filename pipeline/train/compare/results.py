@@ -14,7 +14,7 @@ import numpy as np
 
 from .judge import HEADLINES, METRICS
 from .recipe import RANDOM, RAW, RAW_LONGER
-from .statistics import Interval, harm, interval, paired, standing
+from .statistics import Interval, Worth, harm, interval, paired, standing, worth
 
 CSV_FIRST: Final = ("arm", "budget", "seed", "pool_hash", "filter_recipe_hash", "filter_FLOPs", "filter_s", "n_unique")
 CSV_NEXT: Final = ("samples_seen", "epochs", "train_FLOPs", "lr", "loss_last", "wall_s")
@@ -60,6 +60,7 @@ class Line:
     metrics: dict[str, Interval]
     to_raw: dict[str, Interval]
     to_random: dict[str, Interval]
+    to_judged: dict[str, Interval]
 
     @property
     def filter_cost(self) -> float:
@@ -80,6 +81,7 @@ class Results:
     tried: dict[float, dict[str, float]]  # learning rate -> metrics of the raw arm
     runs: list[Run]
     diverged: dict[float, str] = field(default_factory=dict)  # learning rate -> why it could not be trained with
+    left_out: tuple[str, ...] = ()  # arms that are the judged cut without one of its rules
     margin: float | None = None  # how far below raw still is no harm
     blind: float | None = None  # comp_acc of the better of two models that see no image
     audit: list[dict[str, Any]] = field(default_factory=list)  # arm, fault, rows, kept: means over seeds
@@ -132,6 +134,7 @@ class Results:
             metrics={name: interval([run.metrics[name] for run in runs]) for name in self.metrics},
             to_raw=self._differences(arm, RAW, budget),
             to_random=self._differences(arm, RANDOM, budget),
+            to_judged=self._differences(arm, self.judged, budget),
         )
 
     def _runs(self, arm: str, budget: float) -> list[Run]:
@@ -157,7 +160,7 @@ class Results:
         """Where the judged cut's interval lies beside the others', for each budget and headline metric.
 
         `beats_both_everywhere`: above raw and above random in all of them. `harm` (where a margin was asked for) judges
-        the paired difference to raw.
+        the paired difference to raw; `rules`, that of the cut without each of its rules to the cut.
         """
         found: dict[str, Any] = {"cut": self.judged, "budgets": {}, "filter_cost": {}}
         damage: dict[str, dict[str, str]] = {}
@@ -176,7 +179,19 @@ class Results:
                 damage[f"{budget:g}"] = {name: harm(ours.to_raw[name], self.margin) for name in names}
         both = [(by[RAW], by[RANDOM]) for metrics in found["budgets"].values() for by in metrics.values()]
         found["beats_both_everywhere"] = bool(both) and all(pair == ("above", "above") for pair in both)
-        return found | ({} if self.margin is None else {"margin": self.margin, "harm": damage})
+        found |= {} if self.margin is None else {"margin": self.margin, "harm": damage}
+        return found | ({"rules": self._worths()} if self.left_out else {})
+
+    def _worths(self) -> dict[str, dict[str, dict[str, Worth]]]:
+        """budget -> arm without a rule -> headline metric -> what the rule does."""
+        return {
+            f"{budget:g}": {
+                line.arm: {name: worth(line.to_judged[name]) for name in HEADLINES if name in line.to_judged}
+                for line in self.lines
+                if line.budget == budget and line.arm in self.left_out
+            }
+            for budget in self.budgets
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """results.json, and what `--json` prints."""
@@ -217,6 +232,7 @@ _MEANS: Final = ("samples_seen", "epochs", "train_flops", "filter_flops")
 def _line_as_dict(line: Line) -> dict[str, Any]:
     plain = {name: getattr(line, name) for name in ("arm", "budget", "rows", *_MEANS)}
     parts = {"metrics": line.metrics, "minus_raw": line.to_raw, "minus_random": line.to_random}
+    parts |= {"minus_judged": line.to_judged}
     return plain | {name: {m: each.as_dict() for m, each in part.items()} for name, part in parts.items()}
 
 

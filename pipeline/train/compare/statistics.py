@@ -12,6 +12,7 @@ from scipy.special import stdtrit
 CONFIDENCE: Final = 0.95
 Standing = Literal["above", "intervals overlap", "below"]
 Harm = Literal["no harm", "harm", "undecided"]
+Worth = Literal["helps", "hurts", "not seen"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,13 @@ def harm(difference: Interval, margin: float) -> Harm:
     if difference.low > -margin:
         return "no harm"
     return "harm" if difference.high < -margin else "undecided"
+
+
+def worth(without: Interval) -> Worth:
+    """What a rule does, by the difference that leaving it out makes, as its whole interval."""
+    if without.high < 0:
+        return "helps"
+    return "hurts" if without.low > 0 else "not seen"
 
 
 def apart(upper: Interval, lower: Interval) -> bool:

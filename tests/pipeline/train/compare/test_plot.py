@@ -136,6 +136,29 @@ def test_harm_is_judged_by_the_margin(value, verdict):
     assert f">{verdict}</td>" in render(asked, RECIPE)
 
 
+def test_a_rule_is_judged_by_what_its_absence_costs():
+    found = results((1.0,))
+    assert "rules" not in found.verdict and "What each rule is worth" not in render(found, RECIPE)
+    offsets = {"without worse": -0.1, "without better": 0.1, "without same": 0.0}
+    runs = [
+        Run(**{**vars(run), "arm": arm, "metrics": {name: value + by for name, value in run.metrics.items()}})
+        for arm, by in offsets.items()
+        for run in found.runs
+        if run.arm == found.judged
+    ]
+    judged = Results(**{**vars(found), "runs": [*found.runs, *runs], "left_out": tuple(offsets)})
+    rules = judged.verdict["rules"]["1"]
+    assert {arm: set(said.values()) for arm, said in rules.items()} == {
+        "without worse": {"helps"},
+        "without better": {"hurts"},
+        "without same": {"not seen"},
+    }
+    assert judged.as_dict()["arms"][-1]["minus_judged"]["zs_top1"]["mean"] == 0
+    page = render(judged, RECIPE)
+    assert '<td class="yes">helps</td>' in page and '<td class="no">hurts</td>' in page and ">not seen</td>" in page
+    assert "worse at 1x, by leaving it out: zs_top1 helps, i2t_R@1 helps" in "\n".join(_verdict(judged))
+
+
 def test_the_page_says_what_it_does_not_cover():
     text = " ".join(render(results((0.5, 1.0)), RECIPE).split())
     assert "on one pool and one evaluation set" in text

@@ -162,6 +162,11 @@ def with_lora(model: torch.nn.Module, lora: Lora) -> Any:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise TrainError(LORA_EXTRA) from error
+    learns = {
+        name.rsplit(".", 1)[-1]
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and name.endswith(("logit_scale", "logit_bias"))
+    }
     settings = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
     )
@@ -170,7 +175,7 @@ def with_lora(model: torch.nn.Module, lora: Lora) -> Any:
     except ValueError as error:
         raise TrainError(f"lora: {str(error).splitlines()[0]}") from error
     for name, parameter in adapted.named_parameters():
-        if name.endswith(("logit_scale", "logit_bias")):
+        if name.rsplit(".", 1)[-1] in learns:  # a bias that the objective does not read stays locked
             parameter.requires_grad_(True)
     return adapted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import sys
 from dataclasses import dataclass
@@ -11,9 +12,19 @@ from typing import Any, Final
 
 import torch
 
-# Dense bf16 with fp32 sums, from the makers' data sheets; a GPU that is not here has no MFU.
-PEAK_FLOPS: Final = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "V100": 125e12}
-PCIE_H100: Final = 756e12
+# Dense bf16 with fp32 sums, from the makers' data sheets, by words of the device's name, the first that fits; a GPU
+# that is not here has no MFU.
+PEAK_FLOPS: Final = {
+    ("H100", "PCIe"): 756e12,
+    ("H100", "NVL"): 835e12,
+    ("H100",): 989e12,
+    ("H200",): 989e12,
+    ("A100",): 312e12,
+    ("L40S",): 362e12,
+    ("L40",): 181e12,
+    ("L4",): 121e12,
+    ("V100",): 125e12,  # fp16; it has no bf16
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +57,14 @@ def mfu(flops_per_s: float, device: torch.device) -> float | None:
     """Share of the device's peak, of a run in bf16; None where the peak is not known."""
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
-    peak = PCIE_H100 if "H100 PCIe" in name else next((p for part, p in PEAK_FLOPS.items() if part in name), None)
+    peak = peak_flops(torch.cuda.get_device_name(device))
     return flops_per_s / peak if peak else None
+
+
+def peak_flops(name: str) -> float | None:
+    """Of a GPU by its name, as in `NVIDIA A100-SXM4-80GB`."""
+    words = set(re.split(r"[^A-Za-z0-9]+", name))
+    return next((peak for parts, peak in PEAK_FLOPS.items() if words.issuperset(parts)), None)
 
 
 def memory_gb(device: torch.device) -> float:
@@ -63,10 +79,14 @@ def forward_flops(towers: torch.nn.Module, images: torch.Tensor, ids: torch.Tens
     """Operations of one forward of these rows, counted by torch (a multiplication and an addition are two)."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    training = towers.training
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        towers.eval()(images, ids, torch.float32)
-    towers.train(training)
+    training, fused = towers.training, torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one kernel for a whole layer of attention, which nobody counts
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            towers.eval()(images, ids, torch.float32)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        towers.train(training)
     return float(counter.get_total_flops())
 
 

@@ -79,7 +79,9 @@ class _Run:
             raise TrainError(f"{data.place} has {data.rows} rows; a contrastive loss needs two at least")
         self.recipe, self.data, self.folder, self.ranks, self.progress = recipe, data, folder, ranks, progress
         self.device = ranks.device()
-        bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and self.device.type == "cuda")
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and _knows_bf16(self.device))
         self.dtype = torch.bfloat16 if bf16 else torch.float32
         self.steps = steps_of(recipe, data.rows)
         self.built = build(recipe)
@@ -284,6 +286,11 @@ class _Run:
         self.skips.gather()
         put(self.folder / "result.json", json.dumps(asdict(result), indent=2))
         checkpoint.clear(self.folder / "checkpoints")
+
+
+def _knows_bf16(device: torch.device) -> bool:
+    """Is it faster with it?"""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _views(recipe: TrainRecipe, built: Built) -> Views:

@@ -32,7 +32,9 @@ class Ranks:
         return self.rank == 0
 
     def device(self) -> torch.device:
-        """This rank's GPU, or the CPU."""
+        """This rank's GPU, or the CPU; also where a GPU is seen, but the ranks were started to meet on CPUs."""
+        if self.world > 1 and dist.is_initialized() and dist.get_backend() == "gloo":
+            return torch.device("cpu")
         return torch.device("cuda", self.local) if torch.cuda.is_available() else torch.device("cpu")
 
     def gather(self, rows: Tensor) -> Tensor:
@@ -102,7 +104,8 @@ def joined() -> Iterator[Ranks]:
     device = ranks.device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    on_gpu = device.type == "cuda"
+    dist.init_process_group("nccl" if on_gpu else "gloo", device_id=device if on_gpu else None)
     try:
         yield ranks
         ranks.wait()  # gloo's threads let go of the last tensors; at the interpreter's end they would abort it

@@ -64,8 +64,7 @@ class State:
         if self._average is None or self.recipe.ema is None:
             return
         old = min(self.recipe.ema, (1 + step) / (10 + step))
-        for mine, its in zip(self._average.parameters(), self.model.parameters(), strict=True):
-            mine.lerp_(its, 1 - old)
+        torch._foreach_lerp_(list(self._average.parameters()), list(self.model.parameters()), 1 - old)  # one kernel
         for mine, its in zip(self._average.buffers(), self.model.buffers(), strict=True):
             mine.copy_(its)
 

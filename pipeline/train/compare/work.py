@@ -6,6 +6,7 @@ process imports torch once, and reads the evaluation data once.
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -156,6 +157,7 @@ def do(job: Job) -> Outcome:
     began = time.perf_counter()
     threads = None if torch.cuda.is_available() else 1  # on a GPU the cores are free to decode
     result = fit(job.recipe, _data(job.data).take(np.load(job.rows)), job.out, threads=threads)
+    gc.collect()  # the run's weights and pixels, before others are made
     metrics = _judge(job.evaluation)(model) if job.evaluation else {}
     outcome = Outcome(
         metrics=metrics,

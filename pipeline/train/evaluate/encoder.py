@@ -41,8 +41,11 @@ class ClipEncoder:
     _network: Network = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        import torch
+
         from ....operators.models.clip import Network
 
+        torch.backends.cudnn.allow_tf32 = False  # convolutions on newer GPUs would have 10 bits of mantissa
         self._network = Network(self.model, self.pretrained, "fp32")
 
     @property

@@ -31,6 +31,7 @@ from cupel.pipeline.train.loop import _Run, fit
 from cupel.pipeline.train.optimizer import learning_rate, steps_of
 from cupel.pipeline.train.ranks import Ranks
 from cupel.pipeline.train.reader import open_dataset
+from cupel.pipeline.train.state import State
 
 EFFICIENT = {"image_tower": "test_efficientnet.r160_in1k", "image_px": 32}  # normalises and activates in one layer
 TIMES = ("samples_per_s", "data_wait_share", "memory_gb", "mfu")
@@ -210,6 +211,17 @@ def test_lora_moves_the_layers_that_it_names_alone(data, tmp_path):
     assert all(torch.linalg.matrix_rank(found[name] - first[name]) <= 2 for name in layers)
     assert result.trained_parameters == 2 * 2 * (32 + 128) + 1
     Network(str(tmp_path / "run" / "model"), "", "fp32")
+
+
+@pytest.mark.parametrize(("objective", "learns"), [("siglip", True), ("clip", False)])
+def test_a_bias_learns_with_adapters_where_the_objective_reads_it(objective, learns):
+    biased = {**VIT, "init_logit_bias": -10.0, "init_logit_scale": 2.0}
+    settings = recipe(model={"config": biased, "lora": {}}, objective={"name": objective})
+    state = State(settings, build(settings), 12, torch.device("cpu"))
+    assert {n.split(".")[-1] for n, p in state.model.named_parameters() if p.requires_grad and "lora" not in n} == {
+        "logit_scale",
+        *(["logit_bias"] if learns else []),
+    }
 
 
 @pytest.mark.parametrize(

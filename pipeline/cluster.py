@@ -6,14 +6,16 @@ import functools
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
 from .read import RunError
 
 KNOCK_S = 10.0
+SETTLE_S = 1.0
 
 
 @contextmanager
@@ -33,6 +35,22 @@ def ray_session(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def end_tasks(running: Iterable[ray.ObjectRef[Any]]) -> None:
+    """End tasks that nobody waits for any more.
+
+    Ray aborts this process ("Tried to complete task that was not pending") where a task is cancelled that is just being
+    sent, or is just done (ray-project/ray#54798 tells of the race): so they have a moment to be one or the other.
+    """
+    left = list(running)
+    if not left:
+        return
+    try:
+        _, left = ray.wait(left, num_returns=len(left), timeout=SETTLE_S, fetch_local=False)
+    finally:
+        for ref in left:
+            ray.cancel(ref, force=True)
 
 
 def _knock(address: str) -> None:

@@ -28,6 +28,7 @@ from ray.exceptions import (
 from ..operators.models.weights import ModelError
 from ..operators.source.base import Shard, ShardError
 from .call import ContractError, SetupError
+from .cluster import end_tasks
 from .plan import Plan
 from .read import RunError
 from .shard import Careful, Job, crumb_path
@@ -92,8 +93,7 @@ class Crew(Generic[R]):
                 yield from self._collect()
                 self._watch()
         finally:
-            for ref in self._running:
-                ray.cancel(ref, force=True)
+            end_tasks(self._running)
 
     def _fill(self, fresh: list[Job]) -> None:
         """Keep two tasks per slot under way, retries first."""

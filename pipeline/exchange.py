@@ -36,6 +36,7 @@ from ..operators.frames import (
 )
 from ..operators.source.base import Shard
 from ..schemas.corpus import ROW, Fitted, shard_name
+from .cluster import end_tasks
 from .keep import adaptive_columns, columns_at_barrier, fit, rank
 from .plan import CorpusStep, KeepStep, Plan
 from .shard import ShardView, Walk, rank_folder
@@ -107,8 +108,7 @@ class OnWorkers(Exchange):
             try:
                 found[running.pop(ref)] = ray.get(ref)
             except ray.exceptions.RayTaskError as error:
-                for other in running:
-                    ray.cancel(other, force=True)
+                end_tasks(running)
                 raise error.cause if isinstance(error.cause, Exception) else error from None
         return [found[number] for number in range(len(calls))]
 

@@ -24,7 +24,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
 from ...operators.text._normalise import NORMALISERS
-from ..cluster import ray_session
+from ..cluster import end_tasks, ray_session
 from ..progress import Reporter, Silent
 from ..read import RunError
 from . import arpa, count, estimate, texts
@@ -160,8 +160,7 @@ class _Job:
         except (WorkerCrashedError, OutOfMemoryError) as error:
             raise TrainError(f"a worker died: {str(error).splitlines()[0]}") from error
         finally:
-            for reference in waiting:
-                ray.cancel(reference, force=True)
+            end_tasks(waiting)
         return results
 
     @property

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from markupsafe import Markup
 
+from .. import serve
 from ..charts.buckets import Buckets
 from ..charts.chart import histogram
 from ..charts.svg import patterns
@@ -37,7 +38,7 @@ def write_page(found: CutDiff, file: Path) -> None:
 
 def render_page(found: CutDiff) -> str:
     """The page as HTML."""
-    folder = files(__package__) / "serve" / "static"
+    folder = files(serve) / "static"
     style = "\n".join((folder / name).read_text("utf-8") for name in _STYLES)
     return (
         environment()

@@ -18,6 +18,7 @@ from jinja2 import Template
 from markupsafe import Markup, escape
 
 from ....schemas.summary import Example, Summary
+from .. import serve
 from ..charts.svg import patterns
 from ..opened import OpenedCut, open_cut
 from ..pictures.gallery import Gallery, named
@@ -127,7 +128,7 @@ def brief(text: str, letters: int) -> str:
 
 
 def _style() -> Markup:
-    folder = files(__package__) / "serve" / "static"
+    folder = files(serve) / "static"
     return Markup("\n".join((folder / name).read_text("utf-8") for name in STYLES))  # noqa: S704 our own files
 
 

@@ -171,3 +171,10 @@ def test_the_wheel_works_in_a_clean_environment_from_another_folder(wheel, tmp_p
     assert (verified.returncode, verified.stderr) == (0, "")
     checked = call(bin / "pip", "check", "--disable-pip-version-check")
     assert checked.returncode == 0, checked.stdout
+
+
+def test_every_public_name_is_there():
+    import cupel
+
+    assert set(cupel._PLACES) == set(cupel.__all__) - {"__version__"}
+    assert all(getattr(cupel, name) is not None for name in cupel.__all__)

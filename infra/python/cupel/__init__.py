@@ -29,7 +29,7 @@ _PLACES = {
     "RecipeError": ".pipeline.recipe_file",
     "load_recipe": ".pipeline.recipe_file",
     "run": ".pipeline.run",
-    "write_report": ".pipeline.inspect.report",
+    "write_report": ".pipeline.inspect.report.report",
 }
 
 

@@ -50,7 +50,7 @@ def render_page(found: CutDiff) -> str:
                 ("B", found.b.title, found.b.manifest, found.only_b),
             ],
             losses=[("A", "B", found.lost_by_b), ("B", "A", found.lost_by_a)],
-            scores=_charts(found.scores[:SCORES]),
+            scores=[score_view(score) for score in found.scores[:SCORES]],
             recipes=found.recipes[:RECIPE_LINES],
             style=Markup(style),  # noqa: S704 our own files
             patterns=Markup(patterns()),  # noqa: S704 ours, without a word from outside
@@ -67,18 +67,16 @@ class ScoreView:
     charts: Sequence[tuple[str, str, int, dict[str, float] | None]]  # side, SVG, rows, quantiles
 
 
-def _charts(scores: Sequence[Compared]) -> list[ScoreView]:
-    found = []
-    for score in scores:
-        there = [kept for kept in (score.kept_a, score.kept_b) if kept is not None]
-        low, high = min((kept.low for kept in there), default=0.0), max((kept.high for kept in there), default=0.0)
-        charts = []
-        for side, own, kept in (("A", score.a, score.kept_a), ("B", score.b, score.kept_b)):
-            title = f"{score.column} of the rows that {side} kept"
-            drawn = "" if kept is None else histogram(_stretched(kept, low, high), title=title, limits=own.limits)
-            charts.append((side, drawn, own.kept, quantiles_of(kept)))
-        found.append(ScoreView(column=score.column, same=score.same, charts=charts))
-    return found
+def score_view(score: Compared) -> ScoreView:
+    """Both sides' charts along one axis."""
+    there = [kept for kept in (score.kept_a, score.kept_b) if kept is not None]
+    low, high = min((kept.low for kept in there), default=0.0), max((kept.high for kept in there), default=0.0)
+    charts = []
+    for side, own, kept in (("A", score.a, score.kept_a), ("B", score.b, score.kept_b)):
+        title = f"{score.column} of the rows that {side} kept"
+        drawn = "" if kept is None else histogram(_stretched(kept, low, high), title=title, limits=own.limits)
+        charts.append((side, drawn, own.kept, quantiles_of(kept)))
+    return ScoreView(column=score.column, same=score.same, charts=charts)
 
 
 def _stretched(buckets: Buckets, low: float, high: float) -> Buckets:

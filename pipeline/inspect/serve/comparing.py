@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,12 +14,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ...cuts import CutEntry
-from ..charts.buckets import Buckets
-from ..charts.chart import histogram
 from ..charts.svg import patterns
 from ..diff import Compared, CutDiff, diff_cuts
 from ..lost import Gone
 from ..opened import OpenedCut
+from ..report.diff_page import score_view
 from .browse import Shelf, ask_ahead
 from .page import JSON, Page, page, state_of
 from .words import segment
@@ -140,20 +137,9 @@ def _number(text: str) -> float | str:
 
 
 def _charts(score: Compared) -> dict[str, Any]:
-    there = [kept for kept in (score.kept_a, score.kept_b) if kept is not None]
-    low, high = min((kept.low for kept in there), default=0.0), max((kept.high for kept in there), default=0.0)
-    charts = []
-    for side, own, kept in (("A", score.a, score.kept_a), ("B", score.b, score.kept_b)):
-        title = f"{score.column} of the rows that {side} kept"
-        drawn = "" if kept is None else histogram(_stretched(kept, low, high), title=title, limits=own.limits)
-        charts.append({"side": side, "rows": own.kept, "svg": Markup(drawn)})  # noqa: S704 chart.py escapes
-    return {"column": score.column, "same": score.same, "charts": charts}
-
-
-def _stretched(buckets: Buckets, low: float, high: float) -> Buckets:
-    """The same up to other ends, so that both sides have one axis."""
-    edges, ends = np.array([low, *buckets.edges, buckets.high]), np.array([buckets.low, *buckets.ends, high])
-    return replace(buckets, edges=edges, ends=ends, counts=np.pad(buckets.counts, ((0, 0), (1, 1))))
+    view = score_view(score)
+    charts = [{"side": side, "rows": rows, "svg": Markup(svg)} for side, svg, rows, _ in view.charts]  # noqa: S704 ours
+    return {"column": view.column, "same": view.same, "charts": charts}
 
 
 def diff(request: Request) -> Response:

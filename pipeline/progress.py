@@ -48,10 +48,14 @@ class Silent:
         pass
 
 
+def _rate(of: float) -> str:
+    return f"{of:,.0f}" if of >= 10 else f"{of:.2g}"
+
+
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="cyan")
+        return Text(f"{_rate(speed)} {task.fields['unit']}/s" if speed else "", style="cyan")
 
 
 class Terminal:
@@ -61,7 +65,7 @@ class Terminal:
         self._console = Console(stderr=True, soft_wrap=True, highlight=False)
         self._bars: Progress | None = None
         if self._console.is_terminal:
-            columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), _Rate())
+            columns = (TextColumn("{task.description:<28}", markup=False), BarColumn(), MofNCompleteColumn(), _Rate())
             self._bars = Progress(*columns, TimeRemainingColumn(), console=self._console)
         self._task: TaskID | None = None
         self._stage, self._unit, self._count, self._done = "", "", 0, 0
@@ -92,7 +96,7 @@ class Terminal:
         self._done += count
         if self._bars and self._task is not None:
             self._bars.advance(self._task, count)
-        elif time.monotonic() - self._told > LINE_EVERY_S or self._done >= self._count:
+        elif time.monotonic() - self._told > LINE_EVERY_S or 0 < self._count <= self._done:
             self._told = time.monotonic()
             self._line()
 
@@ -101,10 +105,12 @@ class Terminal:
 
     def _line(self) -> None:
         took = time.monotonic() - self._began
-        line = f"{self._stage}: {self._done:,}/{self._count:,} {self._unit}" if self._count else self._stage
+        line = self._stage
+        if self._count or self._done:
+            line += f": {self._done:,}" + (f"/{self._count:,}" if self._count else "") + f" {self._unit}"
         if self._done and took > 0:
             rate = self._done / took
-            line += f", {rate:,.0f} {self._unit}/s"
+            line += f", {_rate(rate)} {self._unit}/s"
             if self._done < self._count:
                 line += f", {(self._count - self._done) / rate:,.0f} s left"
         self.say(line)

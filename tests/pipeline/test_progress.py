@@ -39,6 +39,23 @@ def test_plain_lines_tell_rate_and_time_left_every_ten_seconds(capsys, clock):
     ]
 
 
+def test_what_is_slow_and_what_nobody_counted(capsys, clock):
+    with Terminal() as told:
+        told.begin("arms", 4, "runs")
+        clock[0] += 60
+        told.advance(1)
+        told.begin("photos", 0, "images")
+        for _ in range(3):
+            clock[0] += 6
+            told.advance(1000)
+    assert capsys.readouterr().err.splitlines() == [
+        "arms: 0/4 runs",
+        "arms: 1/4 runs, 0.017 runs/s, 180 s left",
+        "photos",
+        "photos: 2,000 images, 167 images/s",
+    ]
+
+
 def test_bars_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("TERM", "xterm")

@@ -24,6 +24,7 @@ from ....schemas.recipe import Read
 from ...progress import Reporter, Silent
 from ...read import CorpusError, check_claim
 from ...store import open_store
+from ..cores import cores
 from ..errors import TrainError
 from ..reader import Dataset
 from .arms import Arm, Chooser, raw_of
@@ -31,13 +32,13 @@ from .claim import begin, claim
 from .corrupt import CLEAN
 from .curation import Curation
 from .held_out import content_digest, write_hashes
-from .jobs import Jobs, on_gpu
+from .jobs import Jobs
 from .judge import HEADLINES, Judge
 from .pool import PROMPTS, draw_pool
 from .recipe import RAW, RAW_LONGER, CompareRecipe, Evaluation
 from .results import Results, Run, table_as_csv
 from .truth import audit, faults_of
-from .work import Job, Outcome, Workers, working
+from .work import Job, Outcome, Workers, gpus, working
 
 MOST_WORKERS: Final = 16  # a process takes more than 1 GB
 
@@ -47,15 +48,15 @@ def compare(
 ) -> Results:
     """Run the experiment, or what is missing of it, and write its results.
 
-    `workers`: runs at a time; default one a core, or one on a GPU. Raises TrainError, RecipeError and what `cupel run`
+    `workers`: runs at a time; default one a GPU, or one a core. Raises TrainError, RecipeError and what `cupel run`
     raises, in words for the user.
     """
     return _Experiment(recipe, out, progress or Silent()).go(workers or default_workers())
 
 
 def default_workers() -> int:
-    """A run a core; on a GPU one after the other."""
-    return 1 if on_gpu() else min(os.cpu_count() or 1, MOST_WORKERS)
+    """A run a GPU; without any, a run a core."""
+    return len(gpus()) or min(cores(), MOST_WORKERS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from ....schemas.train import TrainRecipe
 from ..reader import Dataset
 from .arms import Arm
 from .recipe import Evaluation
-from .work import Job
+from .work import Job, gpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Jobs:
         version and that of torch are not in it.
         """
         saved = self._saved(rows)
-        known = [_weights_digest(chosen), self.raw.digest, self.held_out if judged else None, on_gpu()]
+        known = [_weights_digest(chosen), self.raw.digest, self.held_out if judged else None, bool(gpus())]
         told = json.dumps([chosen.model_dump(mode="json"), saved.stem, *known])
         key = hashlib.sha256(told.encode()).hexdigest()[:10]
         return Job(
@@ -68,13 +68,6 @@ class Jobs:
                 np.save(file, rows.astype(np.int64))
             part.replace(path)
         return path
-
-
-def on_gpu() -> bool:
-    """Is there a GPU to train on?"""
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def _weights_digest(recipe: TrainRecipe) -> list[str]:

@@ -1,7 +1,7 @@
-"""Training runs side by side in processes of their own, a thread each; a run that is finished is not run again.
+"""Training runs side by side in processes of their own; a run that is finished is not run again.
 
-Small networks gain nothing from a second thread, so two runs at a time take half as long as one after the other. A
-process imports torch once, and reads the evaluation data once.
+Each process has a GPU, or else a thread: small networks gain nothing from a second, so two runs at a time take half as
+long as one after the other. A process imports torch once, and reads the evaluation data once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -116,7 +117,11 @@ def working(workers: int, progress: Reporter) -> Iterator[Workers]:
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))  # read where torch is imported
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _ready)
+    context, shown = multiprocessing.get_context("spawn"), gpus()
+    turns: SimpleQueue[str] = context.SimpleQueue()
+    for i in range(workers):
+        turns.put(shown[i % len(shown)] if shown else "")
+    pool = ProcessPoolExecutor(workers, context, _ready, (turns, workers))
     try:
         yield Workers(pool, progress)
     except BaseException:
@@ -129,8 +134,21 @@ def working(workers: int, progress: Reporter) -> Iterator[Workers]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _ready() -> None:
+def gpus() -> list[str]:
+    """Those that this process may use, as $CUDA_VISIBLE_DEVICES calls them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return named.split(",")[:count] if named else [str(i) for i in range(count)]
+
+
+def _ready(turns: SimpleQueue[str], workers: int) -> None:
+    """A process that takes its turn: its GPU, and its share of the machine's cores and memory."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    os.environ["LOCAL_WORLD_SIZE"] = str(workers)
+    if gpu := turns.get():
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     threading.Thread(target=_follow_parent, daemon=True).start()
     import torch
 
@@ -155,7 +173,7 @@ def do(job: Job) -> Outcome:
     from ..loop import fit
 
     began = time.perf_counter()
-    threads = None if torch.cuda.is_available() else 1  # on a GPU the cores are free to decode
+    threads = None if torch.cuda.is_available() else 1  # beside a GPU its share of the cores is free to decode
     result = fit(job.recipe, _data(job.data).take(np.load(job.rows)), job.out, threads=threads)
     gc.collect()  # the run's weights and pixels, before others are made
     metrics = _judge(job.evaluation)(model) if job.evaluation else {}

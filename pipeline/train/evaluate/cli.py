@@ -62,19 +62,22 @@ def evaluate(
             fail(f"--template {text!r} needs {{}} once, for the class, as in 'a photo of a {{}}.'")
     with told():
         from ....operators.models.weights import CONFIG
+        from ...progress import Terminal
         from .evaluate import evaluate as run_tasks
         from .evaluate import save
         from .zero_shot import TEMPLATES
 
-        result = run_tasks(
-            run,
-            on,
-            pretrained=pretrained,
-            scorer=scorer,
-            classes=classes,
-            templates=template or TEMPLATES,
-            seed=seed,
-        )
+        with Terminal() as progress:
+            result = run_tasks(
+                run,
+                on,
+                pretrained=pretrained,
+                scorer=scorer,
+                classes=classes,
+                templates=template or TEMPLATES,
+                seed=seed,
+                progress=progress,
+            )
         saved = save(result, Path(run)) if (Path(run) / "model" / CONFIG).is_file() else None
     if as_json:
         return print_json(result)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,9 @@ import numpy as np
 
 from ....operators.decode import RowError
 from ....operators.models.weights import weights_files
+from ...progress import Reporter, Silent
 from ...read import CorpusError
+from ..cores import cores
 from .clip_score import clip_score
 from .compositional import compositional
 from .data import AT_ONCE, ClassFolder, Encoded, Pairs, open_data
@@ -24,6 +27,7 @@ from .retrieval import recalls
 from .zero_shot import TEMPLATES, class_vectors, zero_shot_accuracy
 
 NAME: Final = "evaluation.json"  # in a run's folder
+AHEAD: Final = 4 * AT_ONCE  # images decoded and not yet encoded, at most
 
 
 def evaluate(
@@ -35,6 +39,7 @@ def evaluate(
     classes: Path | None = None,
     templates: Sequence[str] = TEMPLATES,
     seed: int = 0,
+    progress: Reporter | None = None,
 ) -> dict[str, Any]:
     """All tasks on all data, as a dict that is JSON: `model`, and in `on` a dict for each place.
 
@@ -46,12 +51,15 @@ def evaluate(
         raise CorpusError(f"{classes} names classes, and none of {', '.join(on)} is a folder of classes")
     encoder = open_encoder(model, pretrained)
     judge = encoder if scorer is None else open_encoder(scorer)
+    progress = progress or Silent()
     found = {}
     for place, data in zip(on, sources, strict=True):
         if isinstance(data, ClassFolder):
-            found[place] = _on_classes(encoder, data, templates, seed)
+            progress.begin(place, len(data.files), "images")
+            found[place] = _on_classes(encoder, data, templates, seed, progress)
         else:
-            found[place] = _on_pairs(encoder, judge, data, scorer, seed)
+            progress.begin(place, 0, "images")
+            found[place] = _on_pairs(encoder, judge, data, scorer, seed, progress)
         found[place] |= _trained_on(model, place)
     told = {"model": model, "pretrained": pretrained or None, "device": encoder.device, "seed": seed}
     return {**told, "weights": weights_digest(encoder.model, pretrained), "on": found}
@@ -97,8 +105,10 @@ def _place(place: str) -> str:
     return place.rstrip("/") if "://" in place else str(Path(place).resolve())
 
 
-def _on_classes(encoder: ClipEncoder, data: ClassFolder, templates: Sequence[str], seed: int) -> dict[str, Any]:
-    numbers, (vectors,), bad = encode_images(data.images(), [encoder])
+def _on_classes(
+    encoder: ClipEncoder, data: ClassFolder, templates: Sequence[str], seed: int, progress: Reporter
+) -> dict[str, Any]:
+    numbers, (vectors,), bad = encode_images(data.images(), [encoder], progress)
     if not len(numbers):
         raise CorpusError(f"{data.place}: none of {len(data.files):,} images can be read ({_listed(bad)})")
     labels = data.labels[numbers]
@@ -123,9 +133,11 @@ def _on_classes(encoder: ClipEncoder, data: ClassFolder, templates: Sequence[str
     return found
 
 
-def _on_pairs(encoder: ClipEncoder, judge: ClipEncoder, data: Pairs, scorer: str | None, seed: int) -> dict[str, Any]:
+def _on_pairs(
+    encoder: ClipEncoder, judge: ClipEncoder, data: Pairs, scorer: str | None, seed: int, progress: Reporter
+) -> dict[str, Any]:
     encoders = [encoder] if judge is encoder else [encoder, judge]
-    numbers, vectors, bad = encode_images(data.images(), encoders)
+    numbers, vectors, bad = encode_images(data.images(), encoders, progress)
     if not len(numbers):
         raise CorpusError(f"{data.place}: no image with a caption can be read ({_listed(bad + data.left_out)})")
     place = np.full(int(max(data.image_of_text)) + 1, -1)
@@ -163,30 +175,46 @@ def _retrieval(images: np.ndarray, texts: np.ndarray, owner: np.ndarray, caption
 
 
 def encode_images(
-    images: Iterable[tuple[int, Encoded]], encoders: Sequence[ClipEncoder]
+    images: Iterable[tuple[int, Encoded]], encoders: Sequence[ClipEncoder], progress: Reporter
 ) -> tuple[np.ndarray, list[np.ndarray], Counter[str]]:
-    """Numbers (n,) of the images that could be read, their vectors by each encoder, and the others by error class."""
+    """Numbers (n,) of the images that could be read, their vectors by each encoder, and the others by error class.
+
+    Threads decode ahead of the model; order and batches are the same with any number of them.
+    """
     numbers: list[int] = []
     bad: Counter[str] = Counter()
     held: list[list[np.ndarray]] = []
     done: list[list[np.ndarray]] = [[] for _ in encoders]
+    waiting: deque[tuple[int, Future[list[np.ndarray]]]] = deque()
+
+    def prepare(image: Encoded) -> list[np.ndarray]:
+        if isinstance(image, RowError):
+            raise image
+        return [encoder.prepared(image) for encoder in encoders]
+
+    def take() -> None:
+        number, made = waiting.popleft()
+        try:
+            held.append(made.result())
+            numbers.append(number)
+        except RowError as error:
+            bad[error.kind] += 1
+        if len(held) == AT_ONCE:
+            flush()
+        progress.advance(1)
 
     def flush() -> None:
         for i, made in enumerate(done):
             made.append(encoders[i].images(np.stack([pixels[i] for pixels in held])))
         held.clear()
 
-    for number, image in images:
-        try:
-            if isinstance(image, RowError):
-                raise image
-            held.append([encoder.prepared(image) for encoder in encoders])
-        except RowError as error:
-            bad[error.kind] += 1
-            continue
-        numbers.append(number)
-        if len(held) == AT_ONCE:
-            flush()
+    with ThreadPoolExecutor(cores(), "cupel-decode") as pool:
+        for number, image in images:
+            waiting.append((number, pool.submit(prepare, image)))
+            if len(waiting) > AHEAD:
+                take()
+        while waiting:
+            take()
     if held:
         flush()
     return np.array(numbers, np.int64), [np.concatenate(made) if made else np.zeros((0, 1)) for made in done], bad

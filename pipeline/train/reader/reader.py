@@ -11,7 +11,6 @@ work whenever it asks for a batch, so that there is nothing to lock.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from ....operators.source.files import is_remote
+from ..cores import cores
 from ..errors import TrainError
 from .dataset import Dataset, open_dataset
 from .decoded import Decoded
@@ -38,7 +38,6 @@ TASK_BYTES: Final = 2 << 20  # pixels that a thread makes at a time
 TASK_ROWS: Final = 256
 REMOTE_LOADS: Final = 16  # row groups read at a time: each waits for the network
 LOCAL_LOADS: Final = 2
-MOST_THREADS: Final = 64
 
 
 @dataclass(kw_only=True)
@@ -117,7 +116,7 @@ class Reader:
         self._bad_rows: set[int] = set()
         loads = REMOTE_LOADS if is_remote(self.data.parts[0].file) else LOCAL_LOADS
         self._loaders = ThreadPoolExecutor(loads, "cupel-load")
-        self._decoders = ThreadPoolExecutor(threads or _cores(), "cupel-decode")
+        self._decoders = ThreadPoolExecutor(threads or cores(), "cupel-decode")
         self._closed = False
 
     def __iter__(self) -> Iterator[Batch]:
@@ -241,9 +240,3 @@ def _check(*, batch: int, side_px: int, rank: int, world: int, start: int, windo
         raise TrainError(f"rank is {rank}; allowed are 0 to {world - 1}")
     if start < 0:
         raise TrainError(f"start is {start}; allowed is 0 or more")
-
-
-def _cores() -> int:
-    """Of this machine those that are this rank's: torchrun says how many ranks share it."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(there // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1), MOST_THREADS)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Manager
 from pathlib import Path
 
 import pytest
 
 from cupel.pipeline.progress import Silent
 from cupel.pipeline.train.compare import work
-from cupel.pipeline.train.compare.work import Job, Outcome, Workers
+from cupel.pipeline.train.compare.work import Job, Outcome, Workers, gpus, working
 from cupel.pipeline.train.errors import TrainError
 from cupel.schemas.train import TrainRecipe
 
@@ -57,3 +59,23 @@ def test_what_may_fail_gives_its_error_and_the_others_go_on(crew, done):
     good, bad, last = crew.tried("learning rates", [job("a"), job("bad"), job("c")])
     assert isinstance(bad, TrainError) and "nan" in str(bad)
     assert [good.model, last.model] == ["a", "c"]
+
+
+def test_each_process_has_a_gpu_and_its_share_of_the_machine(monkeypatch):
+    """Three at once (they wait for each other) on two GPUs."""
+    monkeypatch.setattr(work, "gpus", lambda: ["GPU-1", "GPU-5"])
+    told = "barrier.wait(), [getenv(name) for name in ('CUDA_VISIBLE_DEVICES', 'LOCAL_WORLD_SIZE', 'OMP_NUM_THREADS')]"
+    with Manager() as manager, working(3, Silent()) as crew:
+        names = {"barrier": manager.Barrier(3), "getenv": os.getenv}
+        waiting = [crew._pool.submit(eval, told, names) for _ in range(3)]  # a function of this file is not found there
+        found = sorted(future.result()[1] for future in waiting)
+    assert found == [["GPU-1", "3", "1"], ["GPU-1", "3", "1"], ["GPU-5", "3", "1"]]
+
+
+@pytest.mark.parametrize(
+    ("named", "count", "names"), [("", 2, ["0", "1"]), ("3,GPU-ab,7", 2, ["3", "GPU-ab"]), ("", 0, []), ("1", 0, [])]
+)
+def test_gpus_are_named_as_the_user_names_them(monkeypatch, named, count, names):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    assert gpus() == names

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cupel.operators.models.weights import SHIPPED
+from cupel.pipeline.progress import Silent
 from cupel.pipeline.read import CorpusError
 from cupel.pipeline.train.evaluate.data import open_data
 from cupel.pipeline.train.evaluate.encoder import open_encoder
@@ -136,12 +137,12 @@ def test_kept_beside_the_model_while_it_stays_the_same(class_folder: Path, capti
 def test_images_are_encoded_alike_however_many_at_once(class_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, data = open_encoder("cupel-tiny"), open_data(str(class_folder))
     images = list(data.images())
-    numbers, (vectors,), bad = encode_images(images, [encoder])
+    numbers, (vectors,), bad = encode_images(images, [encoder], Silent())
     assert numbers.tolist() == list(range(96))
     assert not bad
     Random(0).shuffle(images)
     monkeypatch.setattr("cupel.pipeline.train.evaluate.evaluate.AT_ONCE", 7)
-    others, (shuffled,), _ = encode_images(images, [encoder])
+    others, (shuffled,), _ = encode_images(images, [encoder], Silent())
     assert np.abs(shuffled - vectors[others]).max() < 1e-5
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(96), abs=1e-5)
 
@@ -151,7 +152,7 @@ def test_real_classes(shared_data: Path) -> None:
     data = open_data(str(shared_data / "classes/caltech101-16"))
     assert (len(data.files), len(data.names), "grand piano" in data.names) == (832, 16, True)
     encoder = open_encoder("cupel-tiny")
-    numbers, (vectors,), bad = encode_images(list(data.images())[::8], [encoder])
+    numbers, (vectors,), bad = encode_images(list(data.images())[::8], [encoder], Silent())
     assert (len(numbers), bad) == (104, {})
     found = zero_shot_accuracy(vectors, class_vectors(encoder, data.names), data.labels[numbers])
     assert 0 < found.top1 < 0.5

@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw
 
 FILES = 8  # shards at least: others share them out to their workers
 GROUP_ROWS = 250
+RAY_COPIES = 30
 WORDS = ["a", "photo", "of", "red", "green", "small", "large", "round", "old", "bright", "dog", "house", "boat", "sky"]
 
 
@@ -302,23 +303,36 @@ def Mapped(dataset: object, work: Work) -> object:  # noqa: N802  # a class whos
 def ray_data(setting: Setting) -> Batches:
     import ray
 
-    ray.init(num_cpus=setting.cores, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    work = Work(setting)
+    # Decoding has as many processes as there are cores, as with the others; one logical core more reads the files.
+    ray.init(num_cpus=setting.cores + 1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.target_max_block_size = 16 << 20  # by default batches come in gusts of a thousand images
 
-    def made(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        samples = [
-            work.pair({"image": bytes(i), "text": t}) for i, t in zip(batch["image"], batch["text"], strict=True)
-        ]
-        images, tokens = zip(*samples, strict=True)
-        return {
-            "images": np.stack([np.asarray(i) for i in images]),
-            "tokens": np.stack([np.asarray(t) for t in tokens]),
-        }
+    class Made:
+        def __init__(self) -> None:
+            self.work = Work(setting)
 
-    files = sorted(map(str, (Path(setting.place) / "parquet").iterdir()))
+        def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            pairs = zip(batch["image"], batch["text"], strict=True)
+            samples = [self.work.pair({"image": bytes(image), "text": text}) for image, text in pairs]
+            images, tokens = zip(*samples, strict=True)
+            return {
+                "images": np.stack(list(map(np.asarray, images))),
+                "tokens": np.stack(list(map(np.asarray, tokens))),
+            }
+
+    # An epoch's end stops all of Ray Data's processes; so that one lasts, each file is there under several names.
+    several = Path(setting.place) / "several"
+    if not several.exists():
+        several.mkdir()
+        for file in (Path(setting.place) / "parquet").iterdir():
+            for copy in range(RAY_COPIES):
+                (several / f"{copy:03d}-{file.name}").hardlink_to(file)
     while True:
-        found = ray.data.read_parquet(files * 20).map_batches(made, batch_size=setting.batch)
+        found = ray.data.read_parquet(str(several), shuffle="files").map_batches(
+            Made, batch_size=setting.batch, compute=ray.data.ActorPoolStrategy(size=setting.cores)
+        )
         for batch in found.iter_torch_batches(batch_size=setting.batch, prefetch_batches=4, drop_last=True):
             yield batch["images"], batch["tokens"]
 

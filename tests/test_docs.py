@@ -17,7 +17,7 @@ from cupel.operators import registry
 from cupel.pipeline.catalogue import about
 from cupel.pipeline.cli import app
 from cupel.pipeline.recipe_file import parse_recipe, shipped_recipes
-from cupel.pipeline.train.recipe_file import train_recipes
+from cupel.pipeline.train.recipe_file import load_train_recipe, train_recipes
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -76,9 +76,13 @@ def test_the_table_has_no_operator_that_is_gone():
     assert "(operators/README.md)" in README
 
 
-def test_recipes_in_the_readme_are_recipes():
+def test_recipes_in_the_readme_are_recipes(tmp_path):
     for text in blocks("yaml"):
-        assert parse_recipe(text.encode(), "README.md").recipe.steps
+        if text.startswith("base:"):
+            (tmp_path / "mine.yaml").write_text(text)
+            assert load_train_recipe(tmp_path / "mine.yaml").name == "mine"
+        else:
+            assert parse_recipe(text.encode(), "README.md").recipe.steps
 
 
 def test_files_that_the_readme_names_are_there():

@@ -24,7 +24,7 @@ def test_a_file_without_a_name_has_its_files(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (GOOD + "batchs: 3\n", r":5: unknown key 'batchs'; did you mean 'batch'\? \(known: name, model"),
+        (GOOD + "batchs: 3\n", r":5: unknown key 'batchs'; did you mean 'batch' or 'base'\? \(known: name, model"),
         (GOOD + "optimizer:\n  lr: 0.1\n  wamup: 3\n", r":7: unknown key 'wamup'; did you mean 'warmup'\?"),
         (GOOD + "objective: {negatives: {knds: [order]}}\n", r":5: unknown key 'knds'; did you mean 'kinds'\?"),
         (GOOD + "batch: many\n", r":5: batch: Input should be a valid integer, not 'many'"),
@@ -53,3 +53,41 @@ def test_a_mistake_is_told_with_its_line(tmp_path, text, told):
 def test_an_unknown_name_is_told_with_what_is_near():
     with pytest.raises(RecipeError, match=r"no recipe 'smoek'.*did you mean 'smoke'"):
         load_train_recipe("smoek")
+
+
+def test_a_base_gives_whole_keys_that_the_file_does_not_say(tmp_path):
+    (tmp_path / "first.yaml").write_text(GOOD + "seed: 3\noptimizer: {lr: 0.1, warmup: 0.5}\nbatch: 10\n")
+    (tmp_path / "second.yaml").write_text("base: first.yaml\nbatch: 20\n")
+    (tmp_path / "third.yaml").write_text("base: second.yaml\noptimizer: {lr: 0.2}\n")
+    found = load_train_recipe(tmp_path / "third.yaml")
+    assert (found.name, found.seed, found.batch, found.samples) == ("third", 3, 20, 100)
+    assert (found.optimizer.lr, found.optimizer.warmup) == (0.2, 0.05), "the base's warmup went with its optimizer"
+    (tmp_path / "mine.yaml").write_text("base: train/smoke\nseed: 8\n")
+    mine = load_train_recipe(tmp_path / "mine.yaml").model_dump()
+    assert mine == load_train_recipe("smoke").model_dump() | {"name": "mine", "seed": 8}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("base: first.yaml\noptimizer: {lr: -1.0}\n", "mine.yaml:2: lr: Input should be greater than 0"),
+        ("base: first.yaml\n", "first.yaml:5: unknown key 'batchs'"),
+        ("base: gone.yaml\n", r"mine.yaml:1: base: no recipe '.*gone.yaml'"),
+        ("base: 3\n", "mine.yaml:1: base is the name of a recipe, or a file beside this one, not 3"),
+        ("base:\n", "mine.yaml:1: base is the name of a recipe, or a file beside this one, not None"),
+        ("base: mine.yaml\n", "mine.yaml:1: base: .*mine.yaml is made of itself"),
+        ("base: other.yaml\n", "mine.yaml:1: base: .*other.yaml:1: base: .*mine.yaml is made of itself"),
+        (
+            "base: empty.yaml\nbass: 1\nmodel: {architecture: a}\n",
+            r"mine.yaml:2: unknown key 'bass'; did you mean 'base'\?",
+        ),
+        ("base: empty.yaml\n", "mine.yaml:1: 'model' is missing"),
+    ],
+)
+def test_a_mistake_in_a_base_is_told_where_it_stands(tmp_path, text, told):
+    (tmp_path / "first.yaml").write_text(GOOD + "batchs: 3\n")
+    (tmp_path / "other.yaml").write_text("base: mine.yaml\n")
+    (tmp_path / "empty.yaml").write_text("samples: 3\n")
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=told):
+        load_train_recipe(str(tmp_path / "mine.yaml"))

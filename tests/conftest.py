@@ -27,6 +27,14 @@ sys.path.insert(0, str(PLUGIN))
 os.environ["PYTHONPATH"] = os.pathsep.join([str(PLUGIN), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests, and all of `inspect` with its corpora that take long to make, run in one of the processes."""
+    inspect = Path(__file__).parent / "pipeline" / "inspect"
+    for item in items:
+        group = inspect if inspect in item.path.parents else item.path
+        item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real input that is kept outside the repository; tests that need it skip in a plain clone."""

@@ -15,6 +15,7 @@ from .recipe import ORACLE, OWN_ARMS, RANDOM, RAW, CompareRecipe, needs_learned,
 from .work import Job, Outcome
 
 SCORER_SEEDS: Final = 1000
+STAND_IN: Final = "cupel-tiny"  # a model that is there, for one that is yet to be learned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,8 @@ class Chooser:
         """Raw, the cuts without a learned score, and of the others what their score is trained on."""
         with ray_session(None):
             curation = self._open()
+            for name, steps in self.cuts.items():  # what is mistyped is told before anything is trained
+                curation.check(name, with_model(steps, STAND_IN))
             for name, steps in self.cuts.items():
                 place = needs_learned(steps)
                 if place is None:

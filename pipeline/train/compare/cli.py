@@ -33,7 +33,7 @@ def compare(
     ] = Path("experiment"),
     workers: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Training runs at a time; default: one a core, on a GPU one."),
+        typer.Option(metavar="N", min=1, help="Training runs at a time; default: one a GPU, or one a core."),
     ] = None,
     as_json: JsonOpt = False,
 ) -> None:

@@ -6,6 +6,7 @@ trains on; the others are rows of it. Nothing here knows the truth of a drawn po
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,10 @@ import numpy as np
 
 from ....schemas.recipe import Keep, Recipe, Step, Write
 from ...funnel import Funnel
+from ...planner import make_plan
 from ...progress import Reporter, Silent
+from ...read import known_shards
+from ...recipe_file import RecipeError, RecipeFile
 from ...run import run
 from ...store import open_store
 from ..errors import TrainError
@@ -48,10 +52,22 @@ class Curation:
             raise TrainError(f"{raw.cut}: {self.raw.rows:,} rows are written and {len(self._places):,} were kept")
         self.rows_in = raw.rows_in
 
+    def check(self, name: str, steps: Group) -> None:
+        """Are these steps possible with these data? Raises RecipeError."""
+        known = known_shards(open_store(str(self.corpus)))
+        assert known is not None, "raw has been made"
+        try:
+            make_plan(RecipeFile(recipe=Recipe(name="check", steps=self._whole(steps))), known.schema)
+        except RecipeError as error:
+            raise RecipeError(f"cut {name}: {re.sub(r'^steps[.][0-9]+[.]', '', str(error))}") from error
+
+    def _whole(self, steps: Group) -> Group:
+        """With those of raw before them; pHash is measured already."""
+        return (*self.first, *(step for step in steps if step not in self.first[:1]))
+
     def cut(self, name: str, steps: Group) -> Cutting:
         """The rows that these steps keep of the raw ones."""
-        own = tuple(step for step in steps if step not in self.first[:1])  # pHash is measured already
-        done = self._run(name, (*self.first, *own), write=False)
+        done = self._run(name, self._whole(steps), write=False)
         kept = _kept(done.cut)
         rows = np.searchsorted(self._places, kept)
         if not np.isin(kept, self._places).all():

@@ -97,6 +97,7 @@ class _Experiment:
             tried, diverged = self._tune(crew, jobs, raw_of(arms))
             lr = max(tried, key=lambda each: _judged(tried[each])) if tried else self.recipe.train.optimizer.lr
             runs = self._train(crew, jobs, arms, lr)
+        judge = Judge(self.evaluation)
         results = Results(
             name=self.recipe.name,
             synthetic=self.recipe.pool is not None,
@@ -109,7 +110,8 @@ class _Experiment:
             left_out=tuple(self.recipe.left_out),
             margin=self.recipe.margin,
             runs=runs,
-            blind=Judge(self.evaluation).blind,
+            blind=judge.blind,
+            grains=judge.grains,
             audit=[] if faults is None else audit(faults, arms),
             seconds=time.perf_counter() - began,
         )

@@ -49,6 +49,17 @@ class Judge:
             found["comp_acc"] = float(np.mean([self._knows(encoder, images, texts, items) for items in self._wrong]))
         return {name: found[name] for name in METRICS if name in found}
 
+    @property
+    def grains(self) -> dict[str, float]:
+        """metric -> what one image or caption more is worth; once a model has been judged, or `blind` was asked for."""
+        found = {} if self._classes is None else {"zs_top1": 1 / len(self._classes.labels)}
+        for k in (1, 5, 10):
+            found[f"i2t_R@{k}"] = 1 / (max(self._pairs.image_of_text) + 1)
+            found[f"t2i_R@{k}"] = 1 / len(self._pairs.texts)
+        if self._wrong:
+            found["comp_acc"] = 1 / len(self._wrong) / min(len(items.negatives) for items in self._wrong)
+        return found
+
     @cached_property
     def blind(self) -> float | None:
         """`comp_acc` of the better of two models that see texts alone; None where no caption has a negative."""

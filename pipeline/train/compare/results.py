@@ -83,6 +83,7 @@ class Results:
     diverged: dict[float, str] = field(default_factory=dict)  # learning rate -> why it could not be trained with
     left_out: tuple[str, ...] = ()  # arms that are the judged cut without one of its rules
     margin: float | None = None  # how far below raw still is no harm
+    grains: dict[str, float] = field(default_factory=dict)  # metric -> what one image or caption more is worth
     blind: float | None = None  # comp_acc of the better of two models that see no image
     audit: list[dict[str, Any]] = field(default_factory=list)  # arm, fault, rows, kept: means over seeds
     seconds: float = 0.0
@@ -131,7 +132,9 @@ class Results:
                 ours: float(np.mean([getattr(run, theirs) for run in runs]))
                 for ours, theirs in (("rows", "n_unique"), *((n, n) for n in _MEANS))
             },
-            metrics={name: interval([run.metrics[name] for run in runs]) for name in self.metrics},
+            metrics={
+                name: interval([run.metrics[name] for run in runs], self.grains.get(name, 0.0)) for name in self.metrics
+            },
             to_raw=self._differences(arm, RAW, budget),
             to_random=self._differences(arm, RANDOM, budget),
             to_judged=self._differences(arm, self.judged, budget),
@@ -143,10 +146,11 @@ class Results:
     def _differences(self, arm: str, other: str, budget: float) -> dict[str, Interval]:
         if arm == other:
             return {}
-        both = ({run.seed: run.metrics for run in self._runs(name, budget)} for name in (arm, other))
-        ours, theirs = both
+        runs = [self._runs(name, budget) for name in (arm, other)]
         return {
-            name: paired({s: m[name] for s, m in ours.items()}, {s: m[name] for s, m in theirs.items()})
+            name: paired(
+                *({run.seed: run.metrics[name] for run in each} for each in runs), grain=self.grains.get(name, 0.0)
+            )
             for name in self.metrics
         }
 

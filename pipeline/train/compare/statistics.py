@@ -31,23 +31,27 @@ class Interval:
         return {name: None if value != value else value for name, value in given.items()}
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """The mean of independent runs: mean -+ t(0.975, n - 1) sd / sqrt(n)."""
+def interval(values: Sequence[float], grain: float = 0.0) -> Interval:
+    """The mean of independent runs: mean -+ t(0.975, n - 1) sd / sqrt(n).
+
+    `grain`: values are multiples of it, as shares of so many images are. Runs that happen to agree have an error, too:
+    rounding's variance, grain^2 / 12, is added to theirs, and no interval is narrower than a grain.
+    """
     found = np.asarray(values, np.float64)
     n, mean = len(found), float(found.mean())
     if n < 2:
         return Interval(mean=mean, low=float("nan"), high=float("nan"), sd=float("nan"), seeds=n)
-    sd = float(found.std(ddof=1))
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / n**0.5
+    sd = float((found.var(ddof=1) + grain**2 / 12) ** 0.5)
+    half = max(float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / n**0.5, grain / 2)
     return Interval(mean=mean, low=mean - half, high=mean + half, sd=sd, seeds=n)
 
 
-def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval:
+def paired(ours: Mapping[int, float], theirs: Mapping[int, float], *, grain: float = 0.0) -> Interval:
     """The mean difference of runs by seed, of the seeds that both have.
 
     Runs of a seed share it and their initial weights; rows, and so their order, differ.
     """
-    return interval([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
+    return interval([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())], 2 * grain)
 
 
 def standing(ours: Interval, theirs: Interval) -> Standing:

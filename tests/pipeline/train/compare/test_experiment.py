@@ -15,12 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from cupel.pipeline.progress import Silent
+from cupel.pipeline.recipe_file import RecipeError
 from cupel.pipeline.train.build import build
 from cupel.pipeline.train.compare.arms import Chooser
 from cupel.pipeline.train.compare.captions import BOILERPLATE
 from cupel.pipeline.train.compare.curation import Curation
 from cupel.pipeline.train.compare.experiment import compare
-from cupel.pipeline.train.compare.recipe import CompareRecipe
+from cupel.pipeline.train.compare.recipe import CompareRecipe, Cut
 from cupel.pipeline.train.errors import TrainError
 from cupel.pipeline.train.reader import open_dataset
 from cupel.schemas.train import TrainRecipe
@@ -31,6 +32,7 @@ MODEL = {
     "vision_cfg": TOWER | {"timm_pool": "avg", "timm_proj": "linear"},
     "text_cfg": {"context_length": 16, "vocab_size": 1000, "width": 16, "heads": 1, "layers": 1},
 }
+SCORED = {"pair.clip_similarity": {"model": "learned"}}
 RECIPE = CompareRecipe.model_validate(
     {
         "name": "tiny",
@@ -52,7 +54,7 @@ RECIPE = CompareRecipe.model_validate(
             },
             "chain": {
                 "after": "rules",
-                "steps": [{"pair.clip_similarity": {"model": "learned"}}, {"keep": {"clip_similarity": {"top": 0.5}}}],
+                "steps": [SCORED, {"keep": {"clip_similarity": {"top": 0.5}}}],
             },
         },
         "arms": ["raw", "random", "rules", "chain", "oracle", "raw and filter budget"],
@@ -246,6 +248,14 @@ def test_a_folder_of_other_data_is_refused(done, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(TrainError, match="not empty"):
         compare(RECIPE, tmp_path)
+
+
+def test_a_mistake_behind_a_learned_score_is_told_before_anything_is_trained(ray_session, tmp_path):
+    mistyped = Cut.model_validate({"after": "rules", "steps": [SCORED, {"keep": {"clip_similarty": {"top": 0.5}}}]})
+    recipe, heard = RECIPE.model_copy(update={"cuts": RECIPE.cuts | {"chain": mistyped}}), Quiet()
+    with pytest.raises(RecipeError, match=r"^cut chain: keep\.clip_similarty: .*did you mean 'clip_similarity'"):
+        compare(recipe, tmp_path / "out", workers=1, progress=heard)
+    assert heard.stages == ["draw", "cut raw"]
 
 
 def test_curation_is_blind(done, tmp_path):

@@ -29,6 +29,22 @@ def test_paired_differences_are_those_of_a_paired_t_test():
     assert (found.low, found.high) == pytest.approx((low, high))
 
 
+def test_runs_that_agree_are_known_to_a_grain():
+    """Monte Carlo: of values with far less noise than a grain, the interval still holds the mean 19 times in 20."""
+    assert interval([0.5, 0.5]).low == 0.5
+    found = interval([0.5, 0.5], 0.01)
+    assert found.high - 0.5 == pytest.approx(stats.t.ppf(0.975, 1) * 0.01 / math.sqrt(12) / math.sqrt(2))
+    twice = paired({0: 0.5, 1: 0.5}, {0: 0.4, 1: 0.4}, grain=0.01)
+    assert twice.high - twice.mean == pytest.approx(2 * (found.high - found.mean))
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        mean = rng.random()
+        seen = interval((np.round((mean + rng.normal(0, 0.0005, 5)) * 100) / 100).tolist(), 0.01)
+        held += seen.low <= mean <= seen.high
+    assert held >= 380 * 0.97
+
+
 def test_only_seeds_that_both_have_are_paired():
     assert paired({0: 1.0, 1: 2.0, 2: 9.0}, {1: 1.0, 0: 0.5, 7: 3.0}).mean == pytest.approx(0.75)
 

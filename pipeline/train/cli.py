@@ -97,11 +97,21 @@ def train(
         if workers is None:
             result = _fit_here(chosen, data, cut, Path(out), threads)
         else:
+            from ..progress import Terminal
             from .launch import fit_on_ray
 
-            result = fit_on_ray(
-                chosen, data, Path(out), cut=cut, workers=workers, ray_address=ray_address, threads=threads
-            )
+            with stopping() as stop, Terminal() as progress:
+                result = fit_on_ray(
+                    chosen,
+                    data,
+                    Path(out),
+                    cut=cut,
+                    workers=workers,
+                    ray_address=ray_address,
+                    threads=threads,
+                    progress=progress,
+                    stop=stop,
+                )
     if result is None:
         return  # another rank tells
     print_json(asdict(result)) if as_json else _show(result)

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from training import pairs, recipe
 
-from cupel.pipeline.train.errors import TrainError
+from cupel.pipeline.progress import Silent
+from cupel.pipeline.train.errors import Stopped, TrainError
 from cupel.pipeline.train.launch import fit_on_ray
 from cupel.pipeline.train.loop import fit
 
@@ -38,6 +39,36 @@ def test_ray_train_starts_the_same_loop(alone, tmp_path, monkeypatch, capsys):
     assert losses(data.parent / "ray") == pytest.approx(wanted, rel=1e-4)
     assert result.samples_seen == 32 and result.model == str(data.parent / "ray" / "model")
     assert "1 GPUs for 2 workers: training on CPUs" in capsys.readouterr().err
+
+
+class Heard(Silent):
+    """Stages and what was advanced in each."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, int] = {}
+
+    def begin(self, stage: str, count: int, unit: str = "rows") -> None:
+        self.stages[stage] = 0
+
+    def advance(self, count: int) -> None:
+        self.stages[list(self.stages)[-1]] += count
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+def test_it_tells_how_far_it_is_and_stops_where_it_is_asked(alone, tmp_path):
+    """And goes on from there, in one process."""
+    data, heard = str(alone[0]), Heard()
+    long = recipe(samples=80_000, checkpoint_steps=100_000)
+    with pytest.raises(Stopped, match=r"stopped at step \d+0 of 10000"):
+        fit_on_ray(
+            long, data, tmp_path / "run", workers=2, progress=heard, stop=lambda: heard.stages.get("train", 0) > 0
+        )
+    assert list(heard.stages) == ["start Ray Train", "train"] and heard.stages["train"] > 0
+    (saved,) = (tmp_path / "run" / "checkpoints").iterdir()
+    assert not (tmp_path / "run" / ".stop").exists()
+    with pytest.raises(Stopped, match=f"stopped at step {int(saved.name) + 1} of 10000"):
+        fit(long, data, tmp_path / "run", stop=lambda: True)
 
 
 @pytest.mark.usefixtures("ray_session")

@@ -33,9 +33,12 @@ def given(value: str | None) -> str | None:
     return value
 
 
+GOES_ON: Final = "what was measured is kept, and the same command goes on from there"
+
+
 @contextmanager
-def told() -> Iterator[None]:
-    """What a user can mend is told in a line, without a traceback."""
+def told(stopped: str = GOES_ON) -> Iterator[None]:
+    """What a user can mend is told in a line, without a traceback; after Ctrl-C, what that means."""
     try:
         yield
     except (RecipeError, SourceError, ShardError, CorpusError, RunError, ModelError) as error:
@@ -46,7 +49,7 @@ def told() -> Iterator[None]:
     except ValidationError as error:
         fail(f"{'.'.join(map(str, error.errors()[0]['loc']))}: {error.errors()[0]['msg']}")
     except KeyboardInterrupt:
-        print("stopped; what was measured is kept, and the same command goes on from there", file=sys.stderr)
+        print(f"stopped; {stopped}", file=sys.stderr)
         raise typer.Exit(STOPPED) from None
 
 

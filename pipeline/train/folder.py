@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from ...schemas.train import TrainRecipe
+from .checkpoint import found
 from .errors import TrainError
 from .log import Result
 from .ranks import Ranks
 from .reader import Dataset
 
+SAID: Final = "run.json"
+LOCK: Final = ".lock"
+FREE: Final = frozenset({"checkpoint_steps", "log_steps", "max_bad_share"})  # of a recipe; the model is the same
+
 
 @contextmanager
 def alone(folder: Path, ranks: Ranks) -> Iterator[None]:
-    """One start of a run at a time. TrainError where another is under way."""
+    """Make the folder, for one start of a run at a time. TrainError where another is under way, or it is no run's."""
+    taken = ranks.first and not (folder / SAID).is_file() and folder.exists() and any(set(_names(folder)) - {LOCK})
+    if ranks.agree(taken):
+        raise TrainError(f"{folder} is not empty and holds no run; choose another --out")
     if not ranks.first:
         yield
         return
-    with (folder / ".lock").open("w") as lock:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -34,27 +44,34 @@ def alone(folder: Path, ranks: Ranks) -> Iterator[None]:
 
 
 def claim(folder: Path, recipe: TrainRecipe, dataset: Dataset, ranks: Ranks) -> Result | None:
-    """Make the folder this run's, or see that it is; the result where it is finished. TrainError if another's."""
+    """Make the folder this run's, or see that it is; the result where it is finished. TrainError if another's.
+
+    A run that has learned nothing yet makes way for another.
+    """
     wanted: dict[str, Any] = {"recipe": recipe.model_dump(mode="json"), "digest": dataset.digest}
-    said = folder / "run.json"
-    taken = ranks.first and not said.is_file() and folder.exists() and any(folder.iterdir())
-    if ranks.agree(taken):
-        raise TrainError(f"{folder} is not empty and holds no run; choose another --out")
-    if ranks.first and not said.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+    said = folder / SAID
+    if ranks.first and not (found(folder / "checkpoints") or (folder / "result.json").is_file()):
+        shutil.rmtree(folder / "tensorboard", ignore_errors=True)
         put(said, json.dumps(wanted | {"place": dataset.place, "version": version("cupel")}))
+        text = yaml.safe_dump(wanted["recipe"], sort_keys=False, allow_unicode=True)
+        (folder / "recipe.yaml").write_text(text)
     ranks.wait()
-    found = json.loads(said.read_text())
-    if found["digest"] != wanted["digest"]:
-        raise TrainError(f"{folder} was trained on another dataset ({found['place']}); choose another --out")
-    if differs := [name for name, value in wanted["recipe"].items() if found["recipe"].get(name) != value]:
+    there = json.loads(said.read_text())
+    if there["digest"] != wanted["digest"]:
+        raise TrainError(
+            f"{folder} was trained on {there['place']}, and this is {dataset.place}, other data; choose another --out, "
+            "or those data (of a corpus, another --cut)"
+        )
+    names = [name for name in wanted["recipe"] if name not in FREE]
+    if differs := [name for name in names if there["recipe"].get(name) != wanted["recipe"][name]]:
         raise TrainError(f"{folder} has a run of another recipe ({', '.join(differs)} differ); choose another --out")
     if (folder / "result.json").is_file():
         return Result(**json.loads((folder / "result.json").read_text()))
-    if ranks.first:
-        text = yaml.safe_dump(wanted["recipe"], sort_keys=False, allow_unicode=True)
-        (folder / "recipe.yaml").write_text(text)
     return None
+
+
+def _names(folder: Path) -> Iterator[str]:
+    return (path.name for path in folder.iterdir())
 
 
 def put(path: Path, text: str) -> None:

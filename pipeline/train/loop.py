@@ -58,11 +58,12 @@ def fit(
     """
     dataset = open_dataset(data) if isinstance(data, str) else data
     folder = Path(out)
-    done = claim(folder, recipe, dataset, ranks)
-    if done is not None:
-        return done
-    with alone(folder, ranks), _Run(recipe, dataset, folder, ranks, progress or Silent(), threads) as run:
-        return run.go(stop)
+    with alone(folder, ranks):
+        done = claim(folder, recipe, dataset, ranks)
+        if done is not None:
+            return done
+        with _Run(recipe, dataset, folder, ranks, progress or Silent(), threads) as run:
+            return run.go(stop)
 
 
 class _Run:
@@ -77,6 +78,11 @@ class _Run:
             )
         if data.rows < 2:
             raise TrainError(f"{data.place} has {data.rows} rows; a contrastive loss needs two at least")
+        if recipe.batch > data.rows:
+            progress.say(
+                f"a batch of {recipe.batch:,} is more than the {data.rows:,} rows of {data.place}: pairs stand in it "
+                "more than once, each as the others' negative"
+            )
         self.recipe, self.data, self.folder, self.ranks, self.progress = recipe, data, folder, ranks, progress
         self.device = ranks.device()
         if self.device.type == "cuda":
@@ -107,6 +113,7 @@ class _Run:
             threads=threads,
             cache_mb=CACHE_MB // int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
             tokenize=self._tokenize,
+            max_bad_share=recipe.max_bad_share,
         )
 
     def __enter__(self) -> _Run:

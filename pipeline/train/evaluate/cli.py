@@ -60,7 +60,7 @@ def evaluate(
     for text in template or []:
         if text.count("{}") != 1:
             fail(f"--template {text!r} needs {{}} once, for the class, as in 'a photo of a {{}}.'")
-    with told():
+    with told("nothing is kept of this evaluation"):
         from ....operators.models.weights import CONFIG
         from ...progress import Terminal
         from .evaluate import evaluate as run_tasks

@@ -15,9 +15,11 @@ import numpy as np
 
 from ....operators.decode import RowError
 from ....operators.models.weights import weights_files
+from ....operators.source.base import SourceError
 from ...progress import Reporter, Silent
 from ...read import CorpusError
 from ..cores import cores
+from ..reader import open_dataset
 from .clip_score import clip_score
 from .compositional import compositional
 from .data import AT_ONCE, ClassFolder, Encoded, Pairs, open_data
@@ -97,8 +99,12 @@ def _trained_on(model: str, place: str) -> dict[str, bool]:
     told = Path(model) / "result.json"
     if not told.is_file():
         return {}
-    dataset = json.loads(told.read_text("utf-8")).get("dataset")
-    return {"is_training_data": dataset is not None and _place(dataset) == _place(place)}
+    result = json.loads(told.read_text("utf-8"))
+    try:
+        same = open_dataset(place).digest == result.get("digest")  # wherever it lies by now
+    except (CorpusError, SourceError):  # no Parquet
+        same = "dataset" in result and _place(result["dataset"]) == _place(place)
+    return {"is_training_data": same}
 
 
 def _place(place: str) -> str:

@@ -126,7 +126,7 @@ def open_dataset(place: str, *, cut: str | None = None, image: str = "image", te
     `image` is a column of bytes, or struct<bytes, path> as Hugging Face writes it; `text` one of strings. Raises
     CorpusError in words for the user.
     """
-    named = _files(place, cut)
+    place, named = _files(place, cut)
     with ThreadPoolExecutor(_THREADS) as pool:
         found = list(pool.map(lambda listed: _scan(listed, image, text), named))
     parts = tuple(part for scan in found for part in scan.parts)
@@ -147,11 +147,11 @@ def open_dataset(place: str, *, cut: str | None = None, image: str = "image", te
 _Listed = tuple[str, str, str | None]  # path, name relative to the place, SHA-256 where a manifest has it
 
 
-def _files(place: str, cut: str | None) -> list[_Listed]:
-    """The files, in the order of their names."""
+def _files(place: str, cut: str | None) -> tuple[str, list[_Listed]]:
+    """Where they lie, of a corpus in which cut, and the files in the order of their names."""
     store = open_store(place) if is_remote(place) or Path(place).is_dir() else None
     if store is not None and (folder := cut_at(store, cut)) is not None:
-        return list(_files_of_cut(store, folder))
+        return f"{store.uri}/{folder}".rstrip("/"), list(_files_of_cut(store, folder))
     if cut is not None:
         raise CorpusError(f"{place} is no corpus, so it has no cut {cut!r}")
     try:
@@ -161,7 +161,7 @@ def _files(place: str, cut: str | None) -> list[_Listed]:
     if not entries:
         raise CorpusError(f"{place} is no cut, no corpus, and holds no .parquet file: {_NOTHING}")
     above = len(os.path.commonprefix([entry.path for entry in entries]).rpartition("/")[0]) + 1  # noqa: RUF071
-    return [(entry.path, entry.path[above:], None) for entry in entries]
+    return place, [(entry.path, entry.path[above:], None) for entry in entries]
 
 
 def _files_of_cut(store: Store, folder: str) -> Iterator[_Listed]:

@@ -100,6 +100,7 @@ def test_a_cut_and_its_corpus(ray_session, tmp_path):
         f"0000000{i}.parquet" for i in range(3)
     }
     assert open_dataset(str(tmp_path / "c")).digest == data.digest
+    assert open_dataset(str(tmp_path / "c")).place == data.place == cut
     assert numbers(data) == pq.read_table(f"{cut}/curated", columns=["key"]).column("key").to_pylist()
     newer = Recipe(name="s", steps=["image.size", {"keep": {"width_px": {"min": 1}}}])
     other = str(run(newer, source, out=tmp_path / "c").cut)

@@ -145,7 +145,7 @@ def test_a_finished_run_is_not_run_again(data, whole):
 def test_another_runs_folder_is_left_alone(data, whole, tmp_path):
     with pytest.raises(TrainError, match=r"another recipe \(batch, seed differ\)"):
         fit(recipe(batch=16, seed=3), data, whole)
-    with pytest.raises(TrainError, match="trained on another dataset"):
+    with pytest.raises(TrainError, match=f"was trained on {data}, and this is .*, other data"):
         fit(recipe(), str(pairs(tmp_path / "in", rows=40)), whole)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("dear")
@@ -314,6 +314,30 @@ def test_one_start_at_a_time(data, tmp_path):
         fit(recipe(), data, tmp_path / "run")
 
 
+def test_a_run_that_has_learned_nothing_makes_way(data, tmp_path):
+    wrong = recipe(model={"config": {**VIT, "embed_dims": 3}})
+    with pytest.raises(TrainError, match="cannot build this model"):
+        fit(wrong, data, tmp_path / "run")
+    with pytest.raises(Stopped):
+        fit(recipe(), data, tmp_path / "run", stop=after(5))
+    with pytest.raises(TrainError, match=r"run of another recipe \(seed differ\)"):
+        fit(recipe(seed=1), data, tmp_path / "run")
+    told_otherwise = recipe(log_steps=2, checkpoint_steps=5, max_bad_share=0.5)
+    assert fit(told_otherwise, data, tmp_path / "run").loss_last == fit(recipe(), data, tmp_path / "other").loss_last
+
+
+def test_a_batch_larger_than_the_data_is_told(tmp_path):
+    class Heard(Silent):
+        said = ""
+
+        def say(self, message):
+            Heard.said += message
+
+    few = str(pairs(tmp_path / "few", rows=6))
+    assert fit(recipe(samples=8), few, tmp_path / "run", progress=Heard()).epochs == 8 / 6
+    assert Heard.said.startswith(f"a batch of 8 is more than the 6 rows of {few}")
+
+
 def test_epochs_and_samples_are_rounded_up_to_batches():
     assert steps_of(recipe(samples=97), 48) == 13
     assert steps_of(recipe(samples=None, epochs=1.5), 48) == 9
@@ -325,6 +349,10 @@ def test_epochs_and_samples_are_rounded_up_to_batches():
     [
         ({"model": {"architecture": "ViT-B-33"}}, "no model 'ViT-B-33'"),
         ({"model": {"config": {**VIT, "embed_dims": 3}}}, "cannot build this model"),
+        (
+            {"model": {"config": {**VIT, "vision_cfg": {**VIT["vision_cfg"], "image_size": "big"}}}},
+            "'big'|cannot build",
+        ),
         ({"model": {"config": VIT, "image_tower": "resnet51"}}, "timm has no image model 'resnet51'"),
         ({"objective": {"name": "coca"}}, "needs a model with a multimodal_cfg"),
         ({"model": {"config": COCA}}, "trained by objective coca"),

@@ -9,14 +9,16 @@ from random import Random
 
 import numpy as np
 import pytest
+from training import pairs
 
 from cupel.operators.models.weights import SHIPPED
 from cupel.pipeline.progress import Silent
 from cupel.pipeline.read import CorpusError
 from cupel.pipeline.train.evaluate.data import open_data
 from cupel.pipeline.train.evaluate.encoder import open_encoder
-from cupel.pipeline.train.evaluate.evaluate import encode_images, evaluate, save
+from cupel.pipeline.train.evaluate.evaluate import _trained_on, encode_images, evaluate, save
 from cupel.pipeline.train.evaluate.zero_shot import class_vectors, zero_shot_accuracy
+from cupel.pipeline.train.reader import open_dataset
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +134,18 @@ def test_kept_beside_the_model_while_it_stays_the_same(class_folder: Path, capti
     again = evaluate(str(run), [str(few)])
     assert list(json.loads(save(again, run).read_text())["on"]) == [str(few)]
     assert sorted(path.name for path in run.iterdir()) == ["evaluation.json", "model", "result.json"]
+
+
+def test_training_data_are_known_wherever_they_lie(tmp_path: Path) -> None:
+    data = pairs(tmp_path / "in")
+    digest = open_dataset(str(data)).digest
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/result.json").write_text(json.dumps({"dataset": "in", "digest": digest}))
+    data.rename(tmp_path / "moved")
+    assert _trained_on(str(tmp_path / "run"), str(tmp_path / "moved")) == {"is_training_data": True}
+    others = pairs(tmp_path / "in", rows=16)
+    assert _trained_on(str(tmp_path / "run"), str(others)) == {"is_training_data": False}
+    assert _trained_on("cupel-tiny", str(others)) == {}
 
 
 def test_images_are_encoded_alike_however_many_at_once(class_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def complaint(found: ErrorDetails, name: str, known: Callable[[], Iterable[str]]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's booleans (true and false alone) on the safe loader."""
+    """YAML 1.2's booleans (true and false alone) and numbers (1e-3 is one) on the safe loader."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -73,6 +73,9 @@ _Loader.yaml_implicit_resolvers = {
     for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|false|False)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -94,6 +97,8 @@ def read_recipe(name: str, shipped: dict[str, Path]) -> tuple[bytes, str]:
     path = shipped.get(name, Path(name))
     if not path.is_file():
         known = list(shipped)
+        if name not in known and (SHIPPED / "train" / f"{name.removeprefix('train/')}.yaml").is_file():
+            raise RecipeError(f"{name} is a training run or an experiment: for `cupel train` or `cupel compare`")
         raise RecipeError(
             f"no recipe {name!r}: neither a file nor one of the shipped recipes {known}{did_you_mean(name, known)}"
         )

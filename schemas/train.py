@@ -129,6 +129,9 @@ class TrainRecipe(Exact):
     compile: bool = Field(False, description="torch.compile the towers: a minute at the start, faster steps on a GPU")
     ema: float | None = Field(None, gt=0, lt=1, description="keep a moving average of the weights; it is what is saved")
     window_rows: int = Field(20_000, ge=1, description="rows among which the order is drawn at random")
+    max_bad_share: float = Field(
+        0.001, ge=0, le=1, description="share of rows that may be unreadable, and are replaced; more end the run"
+    )
     checkpoint_steps: int = Field(1000, ge=1, description="steps between two checkpoints")
     log_steps: int = Field(20, ge=1, description="steps between two lines of the log")
 

@@ -125,7 +125,7 @@ def measured(setting: dict[str, object], seconds: float) -> dict[str, float] | N
         why = [line for line in done.stderr.splitlines() if line.strip()][-1:]
         print(f"{setting['loader']} {setting['way']} failed: {' '.join(why)[:300]}", flush=True)
         return None
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"rate"')))  # Ray prints, too
 
 
 def run(setting: Setting, seconds: float) -> dict[str, float]:

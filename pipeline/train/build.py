@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ...operators.models.clip import load_model, preprocessing, token_ids, tokenizer
-from ...operators.models.weights import CONFIG, model_config, model_folder
+from ...operators.models.weights import CONFIG, ModelError, model_config, model_folder
 from ...schemas.train import Lora, Model, TrainRecipe
 from .errors import TrainError
 
@@ -47,10 +47,10 @@ class Built:
     def side_px(self) -> int:
         """Height and width of its images."""
         size = self.preprocess["size"]
-        height, width = (size, size) if isinstance(size, int) else size
-        if height != width:
-            raise TrainError(f"images of this model are {height} x {width} px; the trainer makes square ones")
-        return int(height)
+        sides = {size} if isinstance(size, int) else set(size)
+        if len(sides) > 1 or not all(isinstance(side, int) for side in sides):
+            raise TrainError(f"image_size of this model is {size!r}; the trainer makes square images of so many px")
+        return int(sides.pop())
 
     def tokenize(self, texts: list[str]) -> np.ndarray:
         """Token ids int32 (texts, context length); what is too long is cut, with the end token last."""
@@ -62,16 +62,21 @@ def build(recipe: TrainRecipe) -> Built:
     import torch
 
     torch.manual_seed(recipe.seed)
-    config = _config(recipe)
     try:
+        config = _config(recipe)
         model = _weighted(recipe.model, config) if recipe.model.pretrained else _from_config(config)
-    except (TypeError, RuntimeError, AssertionError, ValueError, AttributeError) as error:
+        _lock(model, recipe.model, recipe.objective.name)
+        built = Built(
+            model=model, config=config, preprocess=_preprocess(recipe, config), tokens=_tokens(recipe, config)
+        )
+        side_px = built.side_px
+    except (TrainError, ModelError):
+        raise
+    except (TypeError, RuntimeError, AssertionError, ValueError, AttributeError, LookupError) as error:
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise TrainError(f"open_clip cannot build this model: {why}") from error
-    _lock(model, recipe.model, recipe.objective.name)
-    built = Built(model=model, config=config, preprocess=_preprocess(recipe, config), tokens=_tokens(recipe, config))
-    if built.side_px < 8:
-        raise TrainError(f"images of {built.side_px} px are too small to be trained on")
+    if side_px < 8:
+        raise TrainError(f"images of {side_px} px are too small to be trained on")
     return built
 
 

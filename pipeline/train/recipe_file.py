@@ -34,10 +34,19 @@ def load_train_recipe(name: str | os.PathLike[str] | TrainRecipe) -> TrainRecipe
 def load_as(kind: type[Kind], name: str) -> Kind:
     """A recipe of this kind by a shipped name or a file. Raises RecipeError, saying file, line and what is near."""
     written = _read(name, ", ".join(list(kind.model_fields)[:4]) + " and more", ())
+    if (other := _other_command(kind, written.value)) is not None:
+        raise RecipeError(f"{written.file} is for `cupel {other}`")
     try:
         return kind.model_validate(written.value)
     except ValidationError as error:
         raise _explain(error, kind, written) from error
+
+
+def _other_command(kind: type[BaseModel], value: dict[str, Any]) -> str | None:
+    """The command that takes a recipe with keys that only its kind has."""
+    of = {"steps": "run", "cuts": "compare", "model": "train"}
+    there = [key for key in of if key in value]
+    return of[there[0]] if there and not any(key in kind.model_fields for key in there) else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, get_args
 
 import numpy as np
 
@@ -95,6 +95,10 @@ class Reader:
         max_bad_share: float = 0.001,
     ) -> None:
         _check(batch=batch, side_px=side_px, rank=rank, world=world, start=start, window_rows=window_rows)
+        if resize not in get_args(Resize):
+            raise TrainError(f"resize is {resize!r}; allowed are {' and '.join(get_args(Resize))}")
+        if seed < 0 or (threads is not None and threads < 1):
+            raise TrainError(f"seed is {seed} and threads {threads}; allowed are 0 or more, and 1 or more")
         self.data = open_dataset(data) if isinstance(data, str) else data
         self.taken, self.waited_s = start, 0.0
         self.skips: list[Skip] = []
@@ -224,8 +228,8 @@ class Reader:
             last = self.skips[-1]
             raise TrainError(
                 f"{self.data.place}: {bad:,} of {judged:,} rows cannot be trained on (the last: row {last.row}, "
-                f"{last.kind}: {last.message}); allowed is a share of {self._max_bad_share:g}. Curate with "
-                "`image.size`, which drops what cannot be decoded, or raise the share"
+                f"{last.kind}: {last.message}); allowed is a share of {self._max_bad_share:g}. Drop what cannot be "
+                "decoded by `image.quality` and `keep: {sharpness: {min: 0}}`, or raise max_bad_share"
             )
 
 

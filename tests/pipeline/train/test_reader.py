@@ -16,16 +16,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from drawing import encoded, picture
 from parquet_pairs import images, write_pairs, write_table
 from PIL import Image
 
 from cupel.operators.source.base import ShardError
+from cupel.pipeline.run import run
 from cupel.pipeline.train.errors import TrainError
 from cupel.pipeline.train.reader import Dataset, Reader, making, open_dataset, windows
 from cupel.pipeline.train.reader.decoding import decode_into
 from cupel.pipeline.train.reader.reader import FEW_BAD_ROWS
+from cupel.schemas.recipe import Recipe
 
 ROWS, BATCH, SIDE = 60, 8, 16
 STEPS = 20  # 160 positions: two epochs and more
@@ -216,6 +219,37 @@ def test_too_many_bad_rows_end_it(tmp_path, bad, share, ends):
             return
         with pytest.raises(TrainError, match=r"11 of 60 rows cannot be trained on \(the last: row \d+, not_an_image"):
             next(reader)
+
+
+def test_what_cannot_be_decoded_is_dropped_as_the_error_says(ray_session, tmp_path):
+    """Half of each of 12 files is missing: headers are sound, pixels are not."""
+    table = pq.read_table(write_pairs(tmp_path / "in", ROWS))
+    cut = [image[: len(image) // 2] if i < 12 else image for i, image in enumerate(table.column("image").to_pylist())]
+    place = tmp_path / "cut.parquet"
+    pq.write_table(table.set_column(table.column_names.index("image"), "image", pa.array(cut)), place)
+    with (
+        Reader(str(place), batch=ROWS, side_px=SIDE) as reader,
+        pytest.raises(TrainError, match=r"by `image.quality` and `keep: \{sharpness: \{min: 0\}\}`"),
+    ):
+        next(reader)
+    recipe = Recipe(name="whole", steps=["image.quality", {"keep": {"sharpness": {"min": 0}}}])
+    kept = run(recipe, place, out=tmp_path / "c").cut
+    with Reader(str(kept), batch=ROWS - 12, side_px=SIDE) as reader:
+        next(reader)
+        assert reader.skips == [] and reader.data.rows == ROWS - 12
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"resize": "squish"}, "resize is 'squish'; allowed are shortest and squash"),
+        ({"seed": -1}, "seed is -1"),
+        ({"threads": 0}, "threads 0"),
+    ],
+)
+def test_options_that_cannot_be_are_told(data, options, told):
+    with pytest.raises(TrainError, match=told):
+        Reader(data, batch=BATCH, side_px=SIDE, **options)
 
 
 @pytest.mark.parametrize("kept", [LIVE, KEPT], ids=["live", "kept"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cupel.pipeline.recipe_file import RecipeError
-from cupel.pipeline.train.recipe_file import load_train_recipe, train_recipes
+from cupel.pipeline.recipe_file import SHIPPED, RecipeError, load_recipe
+from cupel.pipeline.train.compare.recipe import CompareRecipe
+from cupel.pipeline.train.recipe_file import load_as, load_train_recipe, train_recipes
+from cupel.schemas.train import TrainRecipe
 
 GOOD = "name: mine\nmodel:\n  architecture: cupel-tiny\nsamples: 100\n"
 
@@ -48,6 +50,30 @@ def test_a_mistake_is_told_with_its_line(tmp_path, text, told):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(RecipeError, match=rf"mine.yaml.*{told}"):
         load_train_recipe(str(tmp_path / "mine.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        (TrainRecipe, "proof_smoke", "proof_smoke.yaml is for `cupel compare`"),
+        (CompareRecipe, "smoke", "smoke.yaml is for `cupel train`"),
+        (TrainRecipe, str(SHIPPED / "laion400m.yaml"), "laion400m.yaml is for `cupel run`"),
+    ],
+)
+def test_a_recipe_of_another_command_is_told_as_one(kind, name, told):
+    with pytest.raises(RecipeError, match=told):
+        load_as(kind, name)
+    with pytest.raises(RecipeError, match="smoke is a training run or an experiment: for `cupel train` or `cupel comp"):
+        load_recipe("smoke")
+
+
+def test_numbers_with_an_exponent_are_numbers(tmp_path):
+    """YAML 1.1 takes 1e-3 for text; 1.2 and everybody who trains do not."""
+    (tmp_path / "mine.yaml").write_text(GOOD + "optimizer: {lr: 1e-3, weight_decay: 2E+0}\nema: .9e0\n")
+    found = load_train_recipe(tmp_path / "mine.yaml")
+    assert (found.optimizer.lr, found.optimizer.weight_decay, found.ema) == (0.001, 2.0, 0.9)
+    (tmp_path / "text.yaml").write_text("name: 1e\nmodel: {architecture: e-3}\nsamples: 1\n")
+    assert load_train_recipe(tmp_path / "text.yaml").name == "1e"
 
 
 def test_an_unknown_name_is_told_with_what_is_near():

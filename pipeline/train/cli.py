@@ -89,7 +89,7 @@ def train(
     Example: cupel train smoke --data corpus --out run
     """
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # before torch is there
-    with told(), _stopped():
+    with told("the last checkpoint is kept, and the same command goes on from there"), _stopped():
         chosen = _chosen(recipe, samples, seed)
         if workers is None and ray_address is not None:
             fail("--ray-address goes with --workers")

@@ -45,7 +45,7 @@ def compare(
 
     Example: cupel compare proof --out experiment
     """
-    with told():
+    with told("what is done is kept, and the same command goes on from there"):
         from ...progress import Terminal
         from ..recipe_file import load_as
         from .experiment import compare as run_experiment

@@ -8,6 +8,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ from .retrieval import recalls
 from .zero_shot import TEMPLATES, class_vectors, zero_shot_accuracy
 
 NAME: Final = "evaluation.json"  # in a run's folder
-AHEAD: Final = 4 * AT_ONCE  # images decoded and not yet encoded, at most
+AHEAD: Final = 2  # batches
 
 
 def evaluate(
@@ -185,44 +186,40 @@ def encode_images(
 ) -> tuple[np.ndarray, list[np.ndarray], Counter[str]]:
     """Numbers (n,) of the images that could be read, their vectors by each encoder, and the others by error class.
 
-    Threads decode ahead of the model; order and batches are the same with any number of them.
+    Threads decode a batch at a time, on a GPU ahead of the model; on a CPU the two would stand in each other's way.
     """
     numbers: list[int] = []
     bad: Counter[str] = Counter()
-    held: list[list[np.ndarray]] = []
     done: list[list[np.ndarray]] = [[] for _ in encoders]
-    waiting: deque[tuple[int, Future[list[np.ndarray]]]] = deque()
+    coming: deque[list[tuple[int, Future[list[np.ndarray]]]]] = deque()
+    ahead = 0 if encoders[0].device == "cpu" else AHEAD
 
     def prepare(image: Encoded) -> list[np.ndarray]:
         if isinstance(image, RowError):
             raise image
         return [encoder.prepared(image) for encoder in encoders]
 
-    def take() -> None:
-        number, made = waiting.popleft()
-        try:
-            held.append(made.result())
-            numbers.append(number)
-        except RowError as error:
-            bad[error.kind] += 1
-        if len(held) == AT_ONCE:
-            flush()
-        progress.advance(1)
+    def encode(batch: list[tuple[int, Future[list[np.ndarray]]]]) -> None:
+        held = []
+        for number, made in batch:
+            try:
+                held.append(made.result())
+                numbers.append(number)
+            except RowError as error:
+                bad[error.kind] += 1
+        if held:
+            for i, encoder in enumerate(encoders):
+                done[i].append(encoder.images(np.stack([pixels[i] for pixels in held])))
+        progress.advance(len(batch))
 
-    def flush() -> None:
-        for i, made in enumerate(done):
-            made.append(encoders[i].images(np.stack([pixels[i] for pixels in held])))
-        held.clear()
-
+    each = iter(images)
     with ThreadPoolExecutor(cores(), "cupel-decode") as pool:
-        for number, image in images:
-            waiting.append((number, pool.submit(prepare, image)))
-            if len(waiting) > AHEAD:
-                take()
-        while waiting:
-            take()
-    if held:
-        flush()
+        while batch := [(number, pool.submit(prepare, image)) for number, image in islice(each, AT_ONCE)]:
+            coming.append(batch)
+            if len(coming) > ahead:
+                encode(coming.popleft())
+        for batch in coming:
+            encode(batch)
     return np.array(numbers, np.int64), [np.concatenate(made) if made else np.zeros((0, 1)) for made in done], bad
 
 

@@ -15,7 +15,7 @@ from cupel.operators.models.weights import SHIPPED
 from cupel.pipeline.progress import Silent
 from cupel.pipeline.read import CorpusError
 from cupel.pipeline.train.evaluate.data import open_data
-from cupel.pipeline.train.evaluate.encoder import open_encoder
+from cupel.pipeline.train.evaluate.encoder import ClipEncoder, open_encoder
 from cupel.pipeline.train.evaluate.evaluate import _trained_on, encode_images, evaluate, save
 from cupel.pipeline.train.evaluate.zero_shot import class_vectors, zero_shot_accuracy
 from cupel.pipeline.train.reader import open_dataset
@@ -157,6 +157,9 @@ def test_images_are_encoded_alike_however_many_at_once(class_folder: Path, monke
     Random(0).shuffle(images)
     monkeypatch.setattr("cupel.pipeline.train.evaluate.evaluate.AT_ONCE", 7)
     others, (shuffled,), _ = encode_images(images, [encoder], Silent())
+    monkeypatch.setattr(ClipEncoder, "device", "cuda")  # decoded ahead, as for a GPU
+    ahead, (again,), _ = encode_images(images, [encoder], Silent())
+    assert (ahead == others).all() and (again == shuffled).all()
     assert np.abs(shuffled - vectors[others]).max() < 1e-5
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(96), abs=1e-5)
 

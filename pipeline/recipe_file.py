@@ -73,9 +73,18 @@ _Loader.yaml_implicit_resolvers = {
     for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|false|False)$"), list("tTfF"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
-)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes the strings that either YAML reads as something else."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+        list("-+.0123456789"),
+    )
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -233,7 +242,12 @@ def recipe_as_yaml(recipe: Recipe) -> str:
         read = recipe.read.model_dump(exclude_none=True)
         value["read"] = {key: list(item) if isinstance(item, tuple) else item for key, item in read.items()}
     value |= {"steps": steps, "write": recipe.write.model_dump()}
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
+    return as_yaml(value)
+
+
+def as_yaml(value: Any) -> str:
+    """Plain values as YAML that `parse_yaml` reads back as the same values."""
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
 def _step_as_yaml(step: Step | Keep) -> Any:

@@ -11,9 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from ...schemas.train import TrainRecipe
+from ..recipe_file import as_yaml
 from .checkpoint import found
 from .errors import TrainError
 from .log import Result
@@ -53,8 +52,7 @@ def claim(folder: Path, recipe: TrainRecipe, dataset: Dataset, ranks: Ranks) -> 
     if ranks.first and not (found(folder / "checkpoints") or (folder / "result.json").is_file()):
         shutil.rmtree(folder / "tensorboard", ignore_errors=True)
         put(said, json.dumps(wanted | {"place": dataset.place, "version": version("cupel")}))
-        text = yaml.safe_dump(wanted["recipe"], sort_keys=False, allow_unicode=True)
-        (folder / "recipe.yaml").write_text(text)
+        (folder / "recipe.yaml").write_text(as_yaml(wanted["recipe"]))
     ranks.wait()
     there = json.loads(said.read_text())
     if there["digest"] != wanted["digest"]:

@@ -13,7 +13,7 @@ from cupel.schemas.recipe import Bound, Keep, Ranked, Read, Recipe, Step, Write
 # PyYAML writes U+0085, U+2028 and U+2029 as they are, and reads them as line breaks; nobody's columns hold them.
 WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=8)
 COLUMNS = WORDS.filter(lambda name: name not in ("any", "bounds", "as")) | st.sampled_from(
-    ["null", "no", "1", "~", "="]
+    ["null", "no", "1", "~", "=", "0E0", "1e-3", "0x1f", "1_000", "2001-01-01", "12:30"]
 )
 NUMBERS = st.integers(-(2**63), 2**64) | st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = st.lists(st.booleans() | NUMBERS | WORDS, min_size=1, max_size=3).map(tuple)

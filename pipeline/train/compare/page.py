@@ -6,10 +6,10 @@ import math
 from importlib.resources import files
 from typing import Any, Final
 
-import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from ...recipe_file import as_yaml
 from .judge import HEADLINES
 from .plot import TITLES, plot
 from .recipe import RANDOM, RAW_LONGER, CompareRecipe
@@ -26,7 +26,7 @@ def render(results: Results, recipe: CompareRecipe) -> str:
     return template.render(
         results=results,
         recipe=recipe,
-        yaml=as_yaml(recipe),
+        yaml=_written(recipe),
         drawing=Markup(plot(results)),  # noqa: S704 ours; names in it are escaped
         titles=TITLES,
         longer=RAW_LONGER,
@@ -41,10 +41,10 @@ def render(results: Results, recipe: CompareRecipe) -> str:
     )
 
 
-def as_yaml(recipe: CompareRecipe) -> str:
+def _written(recipe: CompareRecipe) -> str:
     """The recipe with all its defaults but those that are empty."""
     given: dict[str, Any] = recipe.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=110)
+    return as_yaml(given)
 
 
 def percent(share: float) -> str:

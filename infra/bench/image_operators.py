@@ -26,6 +26,7 @@ from PIL import Image, ImageOps
 from cupel.operators.base import Batch, RowOperator
 from cupel.operators.decode import Pixels
 from cupel.operators.image import _hash
+from cupel.operators.image.colour_layout import ColourLayout
 from cupel.operators.image.digest import Digest
 from cupel.operators.image.phash import Phash
 from cupel.operators.image.quality import Quality
@@ -109,8 +110,8 @@ def report(name: str, paths: Sequence[Path], repeat: int) -> None:
         rate, expected = timed(lambda loop=loop: loop(paths), rows, repeat)
         assert widths == expected
         print(f"image.size {header:9,.0f}/s   {label} {rate:9,.0f}/s   ratio {header / rate:.2f}")
-    for operator, column in ((Quality(), "sharpness"), (Digest(), "sha256")):
-        print(f"{column:<10} {timed(lambda o=operator, c=column: ours(o, paths, c), rows, 1)[0]:9,.0f}/s")
+    for operator, column in ((Quality(), "sharpness"), (Digest(), "sha256"), (ColourLayout(), "colour_layout")):
+        print(f"{column:<13} {timed(lambda o=operator, c=column: ours(o, paths, c), rows, 1)[0]:9,.0f}/s")
 
     plain, expected = timed(lambda: hashes(paths), rows, repeat)
     full, found = timed(lambda: ours(Phash(), paths, "phash"), rows, repeat)

@@ -20,13 +20,18 @@ class Grouping(CorpusOperator):
     against: str | None = Field(None, min_length=1, description=AGAINST)
 
     @property
+    def compared(self) -> tuple[str, ...]:
+        """The columns that say what rows are alike."""
+        return (self.column,)
+
+    @property
     def reads(self) -> tuple[str, ...]:
-        return reads((self.column,), self.prefer)
+        return reads(self.compared, self.prefer)
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return files_of(self.against, self.column)
+        return files_of(self.against, *self.compared)
 
     @property
     def more_bytes(self) -> int:
-        return bytes_of(self.against, self.column)
+        return bytes_of(self.against, *self.compared)

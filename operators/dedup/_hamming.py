@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 Hashes = NDArray[np.uint64]
 Indices = NDArray[np.int64]
 Hits = tuple[Indices, Indices, NDArray[np.uint8]]  # left index, right index, distance: one entry a pair
+Alike = Callable[[Indices, Indices], NDArray[np.bool_]]  # of the pairs (left index, right index), which count
 
 CHUNK: Final = 1 << 19  # candidates verified at a time: a few MB a temporary, so that they stay in the cache
 MAX_PAIRS: Final = 1 << 22  # pairs held at a time
@@ -27,43 +28,55 @@ _SORT_COST: Final = 30  # of sorting and bucketing one hash, in verified candida
 _AGREEING: Final = range(5)  # k; 0 is all with all, and more than 4 means thousands of tables
 
 
-def near(left: Hashes, right: Hashes, distance: int) -> Iterator[Hits]:
-    """Every pair (left, right) within `distance`, in chunks; a pair may come more than once."""
+def near(left: Hashes, right: Hashes, distance: int, alike: Alike | None = None) -> Iterator[Hits]:
+    """Every pair (left, right) within `distance` that is `alike`, in chunks; a pair may come more than once."""
     for mask in _masks(right, distance):
         left_order, left_keys = _sorted(left, mask)
         right_order, right_keys = _sorted(right, mask)
         starts = np.searchsorted(right_keys, left_keys, "left")
         stops = np.searchsorted(right_keys, left_keys, "right")
         for one, other, found in _verified(left[left_order], right[right_order], starts, stops, distance):
-            yield left_order[one], right_order[other], found
+            hits = left_order[one], right_order[other], found
+            yield hits if alike is None else _counting(hits, alike)
 
 
-def group_greedily(hashes: Hashes, distance: int) -> Indices:
-    """For each of the distinct `hashes`, best first: the first earlier keeper within `distance`, or itself, a keeper.
+def group_greedily(hashes: Hashes, distance: int, alike: Alike | None = None) -> Indices:
+    """For each of the `hashes`, best first: the first earlier keeper that is near (and `alike`), or itself, a keeper.
 
     Memory is linear in the hashes. Where pairs are too many to hold (a cloud of near-blank images), the first half is
     settled first, and the second half is compared with its keepers only, which are few because they lie apart.
     """
     keeper = np.arange(len(hashes))
-    _settle(hashes, keeper.copy(), keeper, distance)
+    _settle(hashes, keeper.copy(), keeper, distance, alike)
     return keeper
 
 
-def _settle(hashes: Hashes, rows: Indices, keeper: Indices, distance: int) -> None:
+def _settle(hashes: Hashes, rows: Indices, keeper: Indices, distance: int, alike: Alike | None) -> None:
     """Settle `rows` (ascending) among themselves; `keeper` is written."""
-    pairs = _pairs(hashes[rows], distance)
+    pairs = _pairs(hashes[rows], distance, _among(alike, rows, rows))
     if pairs is not None:
         _settle_pairs(pairs, rows, keeper)
         return
     first, second = np.array_split(rows, 2)
-    _settle(hashes, first, keeper, distance)
+    _settle(hashes, first, keeper, distance, alike)
     kept = first[keeper[first] == first]
     found = np.full(len(second), len(kept))
-    for one, other, _ in near(hashes[second], hashes[kept], distance):
+    for one, other, _ in near(hashes[second], hashes[kept], distance, _among(alike, second, kept)):
         np.minimum.at(found, one, other)
     matched = found < len(kept)
     keeper[second[matched]] = kept[found[matched]]
-    _settle(hashes, second[~matched], keeper, distance)
+    _settle(hashes, second[~matched], keeper, distance, alike)
+
+
+def _among(alike: Alike | None, left: Indices, right: Indices) -> Alike | None:
+    """The same of some rows: `left` and `right` are their indices in all."""
+    return None if alike is None else lambda one, other: alike(left[one], right[other])
+
+
+def _counting(hits: Hits, alike: Alike) -> Hits:
+    one, other, found = hits
+    counts = alike(one, other)
+    return one[counts], other[counts], found[counts]
 
 
 def _settle_pairs(pairs: Indices, rows: Indices, keeper: Indices) -> None:
@@ -77,14 +90,15 @@ def _settle_pairs(pairs: Indices, rows: Indices, keeper: Indices) -> None:
     keeper[rows] = rows[settled]
 
 
-def _pairs(hashes: Hashes, distance: int) -> Indices | None:
-    """Every pair within `distance` as later * len + earlier, ascending; None when they are more than MAX_PAIRS."""
+def _pairs(hashes: Hashes, distance: int, alike: Alike | None) -> Indices | None:
+    """Every pair within `distance` that is `alike` as later * len + earlier, ascending; None from MAX_PAIRS on."""
     found, held = [np.empty(0, np.int64)], 0
     for mask in _masks(hashes, distance):
         order, keys = _sorted(hashes, mask)
         stops = np.searchsorted(keys, keys, "right")
-        for one, other, _ in _verified(hashes[order], hashes[order], np.arange(1, len(keys) + 1), stops, distance):
-            a, b = order[one], order[other]
+        for one, other, apart in _verified(hashes[order], hashes[order], np.arange(1, len(keys) + 1), stops, distance):
+            hits = order[one], order[other], apart
+            a, b, _ = hits if alike is None else _counting(hits, alike)
             found.append(np.maximum(a, b) * len(hashes) + np.minimum(a, b))
             held += len(a)
             if held > MAX_PAIRS:  # the same pair may have come from several tables

@@ -46,6 +46,18 @@ def test_a_cloud_that_is_settled_by_halves(monkeypatch: pytest.MonkeyPatch, dist
     assert group_greedily(hashes, distance).tolist() == greedy(hashes.tolist(), distance)
 
 
+@pytest.mark.parametrize("most", [50, 1 << 22])
+def test_pairs_that_do_not_count(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Hashes in three colours, where only those of one colour are duplicates; in whole and by halves."""
+    monkeypatch.setattr(_hamming, "MAX_PAIRS", most)
+    hashes = np.random.default_rng(1).permutation(2**12)[:400].astype(np.uint64) << np.uint64(30)
+    colours = np.arange(400) % 3
+    found = group_greedily(hashes, 4, lambda one, other: colours[one] == colours[other])
+    for colour in range(3):
+        rows = np.flatnonzero(colours == colour)
+        assert found[rows].tolist() == rows[greedy(hashes[rows].tolist(), 4)].tolist()
+
+
 @given(CLOUDS, CLOUDS, st.integers(0, 16))
 def test_near_finds_every_pair(left: list[int], right: list[int], distance: int) -> None:
     chunks = near(np.array(left, np.uint64), np.array(right, np.uint64), distance)

@@ -8,7 +8,7 @@ demo: .venv/.installed
 
 # Two processes, each with a Ray of its own; tests of a file stay together, and share what they made.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/.installed
 	$(BIN)/ruff check .

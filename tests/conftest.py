@@ -15,8 +15,10 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from by_file import ByFile
     from mypy_boto3_s3 import S3Client
     from s3_rig import Faults
+    from xdist.remote import Producer
 
 settings.register_profile("cupel", deadline=None)  # a deadline is a time asserted on a noisy machine
 settings.load_profile("cupel")
@@ -27,12 +29,11 @@ sys.path.insert(0, str(PLUGIN))
 os.environ["PYTHONPATH"] = os.pathsep.join([str(PLUGIN), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests, and all of `inspect` with its corpora that take long to make, run in one of the processes."""
-    inspect = Path(__file__).parent / "pipeline" / "inspect"
-    for item in items:
-        group = inspect if inspect in item.path.parents else item.path
-        item.add_marker(pytest.mark.xdist_group(str(group)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    from by_file import ByFile
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -178,3 +178,18 @@ def test_every_public_name_is_there():
 
     assert set(cupel._PLACES) == set(cupel.__all__) - {"__version__"}
     assert all(getattr(cupel, name) is not None for name in cupel.__all__)
+
+
+def test_tests_that_share_what_they_make_run_in_one_process():
+    """All of `inspect` in the one, and each other file in one: else what they share is made in both."""
+    files = [f"tests/pipeline/inspect/test_{name}.py" for name in ("chart", "words")]
+    command = (sys.executable, "-m", "pytest", "-vv", "-n", "2", "--dist", "loadfile", *files, "tests/schemas")
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    where: dict[str, set[str]] = {}
+    for worker, file in re.findall(r"^\[(gw\d)\] .*? PASSED (tests/.*?)::", ran.stdout, re.MULTILINE):
+        where.setdefault(file, set()).add(worker)
+    assert len(where) == len(files) + len(list((ROOT / "tests/schemas").glob("test_*.py")))
+    assert {len(workers) for workers in where.values()} == {1}
+    assert where[files[0]] == where[files[1]]
+    assert set().union(*where.values()) == {"gw0", "gw1"}

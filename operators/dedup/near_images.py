@@ -69,10 +69,11 @@ class NearImages(Grouping):
 
     def _looks(self, rows: pl.DataFrame) -> dict[str, pl.Expr]:
         """What is compared of an image; one layout for all where colours are not looked at."""
-        for column in self.compared:
-            require_uint64(rows, column)
-        layout = pl.lit(0, pl.UInt64) if self.colours is None else pl.col(self.colours)
-        return {"hash": pl.col(self.column), "layout": layout}
+        require_uint64(rows, self.column)
+        if self.colours is None:
+            return {"hash": pl.col(self.column), "layout": pl.lit(0, pl.UInt64)}
+        require_uint64(rows, self.colours, "image.colour_layout")
+        return {"hash": pl.col(self.column), "layout": pl.col(self.colours)}
 
     def _alike(self, left: np.ndarray, right: np.ndarray) -> Alike | None:
         """Whether two layouts (uint64 of `left` and `right`, by index) agree; None where colours are not looked at."""
@@ -146,8 +147,8 @@ def _findings(block: pl.DataFrame) -> pl.DataFrame:
     return found.select("shard", "row", near_image_of="keeper", near_image_distance="apart")
 
 
-def require_uint64(rows: pl.DataFrame, column: str) -> None:
-    """Raise ValueError unless the column holds unsigned 64-bit hashes."""
+def require_uint64(rows: pl.DataFrame, column: str, adds: str = "image.phash") -> None:
+    """Raise ValueError unless the column holds unsigned 64-bit numbers, as that which the operator `adds`."""
     kind = rows.schema[column]
     if kind != pl.UInt64:
-        raise ValueError(f"column {column!r} holds {kind}, not 64-bit hashes (uint64); image.phash adds such a column")
+        raise ValueError(f"column {column!r} holds {kind}, not 64-bit hashes (uint64); {adds} adds such a column")

@@ -141,6 +141,8 @@ def test_refuses_distances(distance: int) -> None:
 def test_refuses_other_columns() -> None:
     with pytest.raises(ValueError, match="'key' holds String, not 64-bit hashes"):
         found_by(NearImages(column="key"), frame([]))
+    with pytest.raises(ValueError, match=r"'words' holds Int32.*image\.colour_layout adds such a column"):
+        found_by(NearImages(colours="words"), frame([]))
 
 
 @pytest.mark.parametrize("colours", [None, "colour_layout"])

@@ -82,12 +82,19 @@ def test_the_best_share_of_the_pool_by_open_clips_own_scores(ray_session, shared
     np.testing.assert_allclose(kept, order[: len(kept)], atol=1e-5)
 
 
-def test_laion400m_is_its_predicates(ray_session, openstax, tmp_path):
-    result = run(offline("laion400m", openstax), out=tmp_path / "c", write=False)
+@pytest.fixture(scope="module")
+def laion400m(ray_session, openstax, tmp_path_factory):
+    """The corpus, and what became of it; other cuts of it need not score the pairs again."""
+    corpus = tmp_path_factory.mktemp("laion") / "c"
+    return corpus, run(offline("laion400m", openstax), out=corpus, write=False)
+
+
+def test_laion400m_is_its_predicates(laion400m):
+    corpus, result = laion400m
     assert result.rows_in == result.kept + sum(result.dropped.values()) == 2690
-    assert verify_corpus(str(tmp_path / "c")).faults == []
+    assert verify_corpus(str(corpus)).faults == []
     tags: dict[tuple[str, int], dict[int, dict[str, object]]] = {}
-    for path in (tmp_path / "c" / "scores").glob("image.zero_shot-*/*.parquet"):
+    for path in (corpus / "scores").glob("image.zero_shot-*/*.parquet"):
         for row in pq.read_table(path).to_pylist():  # the three lists are told apart by their lengths
             tags.setdefault((path.name, row["row"]), {})[len(row["zero_shot_scores"])] = row
     animals = read_labels("laion_animals")[1]
@@ -99,12 +106,14 @@ def test_laion400m_is_its_predicates(ray_session, openstax, tmp_path):
     }
     assert 0 < len(expected) < len(tags), "the rule has something to do"
     assert result.kept == len(expected)
-    similar = [pq.read_table(path) for path in (tmp_path / "c").glob("scores/pair.clip_similarity-*/*.parquet")]
+    similar = [pq.read_table(path) for path in corpus.glob("scores/pair.clip_similarity-*/*.parquet")]
     assert len(tags) == (pa.concat_tables(similar)["clip_similarity"].to_numpy() >= 0.3).sum()
 
 
-def test_laion5b_en_keeps_english_above_its_threshold(ray_session, openstax, tmp_path):
-    result = run(offline("laion5b_en", openstax), out=tmp_path / "c")
+def test_laion5b_en_keeps_english_above_its_threshold(laion400m, openstax):
+    corpus, _ = laion400m
+    result = run(offline("laion5b_en", openstax), out=corpus)
+    assert result.measured_rows.get("pair.clip_similarity", 0) == 0
     rows = table(result.cut, "curated")
     assert 0 < result.kept == len(rows)
     for row in rows:

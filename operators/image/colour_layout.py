@@ -26,7 +26,7 @@ class ColourLayout(RowOperator):
     """
 
     reads = ("image",)
-    adds = (field("colour_layout", pa.uint64(), "mean Cb and Cr of the four quarters", unit="8 bytes"),)
+    adds = (field("colour_layout", pa.uint64(), "mean Cb and Cr of the four quarters, a byte each", unit="64 bits"),)
 
     def __call__(self, batch: Batch) -> Mapping[str, np.ndarray]:
         means = np.zeros((len(batch), 2, 2, 3))

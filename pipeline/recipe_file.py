@@ -253,6 +253,8 @@ def as_yaml(value: Any) -> str:
 def _step_as_yaml(step: Step | Keep) -> Any:
     if isinstance(step, Keep):
         bounds: dict[str, Any] = {column: _bound_as_yaml(bound) for column, bound in step.bounds.items()}
+        if not bounds.keys().isdisjoint(Keep.model_fields):  # a column has the name of a key
+            bounds = {"bounds": bounds}
         if step.any:
             bounds["any"] = [{c: _bound_as_yaml(b) for c, b in option.items()} for option in step.any]
         return {"keep": bounds | ({"on": step.on} if step.on != "nodes" else {})}

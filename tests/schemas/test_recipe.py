@@ -12,8 +12,8 @@ from cupel.schemas.recipe import Bound, Keep, Ranked, Read, Recipe, Step, Write
 
 # PyYAML writes U+0085, U+2028 and U+2029 as they are, and reads them as line breaks; nobody's columns hold them.
 WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=8)
-COLUMNS = WORDS.filter(lambda name: name not in ("any", "bounds", "as")) | st.sampled_from(
-    ["null", "no", "1", "~", "=", "0E0", "1e-3", "0x1f", "1_000", "2001-01-01", "12:30"]
+COLUMNS = WORDS | st.sampled_from(
+    ["null", "no", "1", "~", "=", "0E0", "1e-3", "0x1f", "1_000", "2001-01-01", "12:30", "any", "bounds", "on", "as"]
 )
 NUMBERS = st.integers(-(2**63), 2**64) | st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = st.lists(st.booleans() | NUMBERS | WORDS, min_size=1, max_size=3).map(tuple)
@@ -30,7 +30,11 @@ BOUNDS = st.just(Bound(null="only")) | st.builds(
     null=st.sampled_from(["keep", "drop"]),
 )
 RULES = st.dictionaries(COLUMNS, BOUNDS, min_size=1, max_size=3)
-PARAMETERS = st.dictionaries(COLUMNS, st.none() | NUMBERS | WORDS | st.lists(WORDS, max_size=2), max_size=3)
+PARAMETERS = st.dictionaries(
+    COLUMNS.filter(lambda name: name not in ("as", "on")),
+    st.none() | NUMBERS | WORDS | st.lists(WORDS, max_size=2),
+    max_size=3,
+)
 STEPS = st.builds(Keep, bounds=RULES, any=st.lists(RULES, max_size=2).map(tuple)) | st.builds(
     Step,
     operator=COLUMNS.filter(lambda name: name != "keep"),

@@ -6,7 +6,7 @@
 Precision and recall are of pairs: a pair counts as found when its pHashes are within the distance. Turned and mirrored
 copies, which pHash is not made to find, are counted in the second recall only. Each set is shown as it is labelled
 and with MISLABELLED put right. The labelled sets hold hardly any look-alikes, so they say how much is found and little
-of what is found wrongly; `collection` shows that on all pairs of some 3,600 pictures, without labels. Both come a
+of what is found wrongly; `collection` shows that on all pairs of some 3,800 pictures, without labels. Both come a
 second time with `colours`: images whose colour layouts differ by more than the operator's bound do not count.
 
 The time is set against all-with-all comparison (numpy, popcount, one core), timed on a slice in the same run, and

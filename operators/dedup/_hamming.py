@@ -44,7 +44,8 @@ def group_greedily(hashes: Hashes, distance: int, alike: Alike | None = None) ->
     """For each of the `hashes`, best first: the first earlier keeper that is near (and `alike`), or itself, a keeper.
 
     Memory is linear in the hashes. Where pairs are too many to hold (a cloud of near-blank images), the first half is
-    settled first, and the second half is compared with its keepers only, which are few because they lie apart.
+    settled first, and the second half is compared with its keepers only, which are few because they lie apart
+    (unless `alike` tells them apart: then a cloud takes the square of its size in time).
     """
     keeper = np.arange(len(hashes))
     _settle(hashes, keeper.copy(), keeper, distance, alike)

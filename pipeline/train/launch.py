@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from .folder import SAID
 from .log import Result
 
 ASK_S: Final = 0.5
+LINE_BYTES: Final = 1 << 16  # more than a line of the log has
 
 
 def fit_on_ray(
@@ -98,8 +100,12 @@ def _follow(
 
 
 def _last_step(log: Path) -> int | None:
-    """Of the log's last whole line."""
-    lines = log.read_text().split("\n")[:-1] if log.is_file() else []
+    """Of the log's last whole line, read from its end: a long run's log is long."""
+    if not log.is_file():
+        return None
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LINE_BYTES))
+        lines = file.read().split(b"\n")[:-1]
     return int(json.loads(lines[-1])["step"]) if lines else None
 
 
